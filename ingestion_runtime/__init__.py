@@ -1,0 +1,1 @@
+"""Batch ingestion of relational tables into a lakehouse."""

@@ -1,0 +1,1 @@
+"""Frozen domain types, protocols and errors. Standard library and pyarrow types only."""

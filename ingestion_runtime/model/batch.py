@@ -1,0 +1,158 @@
+"""A batch on its way: plan, staged slices, manifests, and the receipt that proves it was published."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from ingestion_runtime.model.cursor import Fingerprint, Slice, Watermark
+
+
+class WriteMode(StrEnum):
+    """What a batch does to its target: become the whole table, or be merged into it by primary key."""
+
+    REPLACE = "replace"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class TableKey:
+    """Names one target: the sink's namespace (catalog or root directory) and the table's name in it."""
+
+    catalog: str
+    schema: str
+    table: str
+
+    def __str__(self) -> str:
+        return f"{self.catalog}:{self.schema}.{self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerMetadata:
+    """Why a plan looks as it does; goes into the events."""
+
+    lower_literal: str | None
+    upper_literal: str | None
+    estimated_rows: int | None
+    probed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestionPlan:
+    """The frozen work of one batch: ordered, adjacent slices that cover exactly (lower, upper], then nothing more.
+
+    ``watermark`` is what the receipt will say once the batch is published; ``fingerprint`` describes the re-read set at
+    that watermark, taken before it was read. Both are None for a full refresh.
+    """
+
+    slices: tuple[Slice, ...]
+    watermark: Watermark | None
+    fingerprint: Fingerprint | None
+    metadata: PlannerMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of one publish. It lives in the target and moves in the same commit as the data."""
+
+    batch_id: str
+    sequence: int
+    previous: str | None
+    mode: str
+    write: WriteMode
+    load_date: date
+    watermark: Watermark | None
+    fingerprint: Fingerprint | None
+    fence: int
+    owner: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An open batch, persisted before anything is read. Sequences of one table have no gaps and start at 1."""
+
+    id: str
+    sequence: int
+    key: TableKey
+    mode: str
+    write: WriteMode
+    load_date: date
+    run_id: str
+    base: str | None
+    plan: IngestionPlan
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """One Parquet file: path relative to the manifest's directory, size in bytes, SHA-256 in hex, rows from its footer."""
+
+    path: str
+    size: int
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaField:
+    """One column of a staged file: name and type as pyarrow spells it (``decimal128(10, 2)``)."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceManifest:
+    """What one attempt staged for one slice. Written last: a slice without a manifest was not staged."""
+
+    batch_id: str
+    base: str | None
+    slice: Slice
+    attempt: str
+    files: tuple[StagedFile, ...]
+    fields: tuple[SchemaField, ...]
+    quarantined: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files."""
+        return sum(file.rows for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class StagedSlice:
+    """A manifest and the absolute directory in which its files lie."""
+
+    directory: str
+    manifest: SliceManifest
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """A batch landed in raw: the directory, and the files as absolute paths."""
+
+    directory: str
+    files: tuple[str, ...]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on one target. ``token`` is the fencing token; ``taken_over``: the former holder never released it."""
+
+    key: TableKey
+    holder: str
+    token: int
+    taken_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """How a batch ended: its receipt, rows written, and whether anything became visible (``changed``)."""
+
+    receipt: Receipt
+    rows: int
+    changed: bool
+    duplicates: int = 0
+    details: Mapping[str, object] | None = None

@@ -1,0 +1,71 @@
+"""The error tree: what went wrong, what to do about it, and how the process ends.
+
+    IngestionError
+    ├── ConfigError            exit 2: configuration, usage or credentials; nothing was touched
+    ├── TerminalError          exit 1: the table failed for good, a rerun alone will not help
+    ├── TransientError         exit 3: worth a retry (unreachable, disk full, a lost race)
+    │   └── LeaseHeldError     exit 4: a living run holds the table
+    ├── OutcomeUnknownError    exit 3: a commit was sent and not answered; the next run reads the receipt
+    └── InterruptedRunError    exit 130 or 143: stopped by a signal
+
+Every error carries its values in ``values`` and ends its message with a remedy. None carries a secret.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class IngestionError(Exception):
+    """Base of all errors that this runtime raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, remedy: str, **values: object) -> None:
+        super().__init__(f"{message} {remedy}".strip())
+        self.message = message
+        self.remedy = remedy
+        self.values: Mapping[str, object] = values
+
+
+class ConfigError(IngestionError):
+    """The configuration, the command line or the credentials are wrong."""
+
+    exit_code = 2
+
+
+class TerminalError(IngestionError):
+    """A table failed in a way that a rerun alone does not mend."""
+
+    exit_code = 1
+
+
+class StaleMainError(TerminalError):
+    """Someone else moved the target table: its main branch no longer is what the receipt describes."""
+
+
+class TransientError(IngestionError):
+    """Something outside was not available; the same command is worth running again."""
+
+    exit_code = 3
+
+
+class PublishRaceError(TransientError):
+    """The compare-and-set was refused: the table changed between reading and committing. Nothing was published."""
+
+
+class LeaseHeldError(TransientError):
+    """A living run holds the table."""
+
+    exit_code = 4
+
+
+class OutcomeUnknownError(IngestionError):
+    """A commit was sent and its answer was lost. The next run finds out from the receipt."""
+
+    exit_code = 3
+
+
+class InterruptedRunError(IngestionError):
+    """The run was asked to stop. ``values['signal']`` is the signal's number."""
+
+    exit_code = 130

@@ -1,0 +1,54 @@
+"""How tables and runs ended."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+
+class TableStatus(StrEnum):
+    """``done``: something was published; ``unchanged``: nothing new; ``skipped``: complete for this load date already."""
+
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a table failed; ``stack_hash`` groups equal failures, ``exit_code`` is what it means for the process."""
+
+    type: str
+    message: str
+    stack_hash: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableResult:
+    """One table in one run. Rows as read from the source and as published; seconds are wall time."""
+
+    table: str
+    mode: str
+    status: TableStatus
+    rows_read: int = 0
+    rows_written: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    slices: int = 0
+    watermark: str | None = None
+    seconds: float = 0.0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One run over all its tables."""
+
+    run_id: str
+    job_name: str
+    load_date: date
+    seconds: float
+    exit_code: int
+    tables: tuple[TableResult, ...]

@@ -1,0 +1,228 @@
+"""What a run is asked to do: the configuration after validation, frozen."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from ingestion_runtime.model.cursor import CursorType, Watermark
+
+
+class Secret(Protocol):
+    """A reference to a secret. ``str()`` and ``repr()`` show the reference, never the value."""
+
+    def resolve(self) -> str:
+        """Return the value, read at the moment of the call; raises ConfigError when it cannot be read."""
+        ...
+
+
+class SinkFormat(StrEnum):
+    """Where a table is published."""
+
+    ICEBERG = "iceberg"
+    PARQUET = "parquet"
+
+
+class NullKeys(StrEnum):
+    """What happens to rows with a NULL in the primary key."""
+
+    REFUSE = "refuse"
+    QUARANTINE = "quarantine"
+
+
+class NullCursor(StrEnum):
+    """What happens to rows without a cursor in an incremental table."""
+
+    READ = "read"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How a connection is protected. ``mode`` uses PostgreSQL's words: disable, prefer, require, verify-ca, verify-full."""
+
+    mode: str = "prefer"
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSpec:
+    """One named source database. ``database`` is a file path for SQLite (absolute after loading)."""
+
+    name: str
+    dialect: str
+    database: str
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    password: Secret | None = None
+    tls: Tls = field(default_factory=Tls)
+    connect_timeout_seconds: int = 10
+    jdbc_properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRead:
+    """A read split over several connections by strides of a numeric, date or timestamp column (Spark's meaning)."""
+
+    column: str
+    lower: str
+    upper: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionField:
+    """One field of an Iceberg partition spec: identity, year, month, day, or bucket / truncate with a ``width``."""
+
+    column: str
+    transform: str
+    width: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One table of a configuration."""
+
+    schema: str
+    table: str
+    mode: str
+    connection: str
+    sink: SinkFormat = SinkFormat.ICEBERG
+    primary_keys: tuple[str, ...] = ()
+    incremental_column: str | None = None
+    incr_col_type: CursorType | None = None
+    initial_watermark: Watermark | None = None
+    lag_seconds: int | None = None
+    source_filter: str | None = None
+    query_sql: str | None = None
+    partition_read: PartitionRead | None = None
+    fetch_size: int = 10_000
+    partition: tuple[PartitionField, ...] = ()
+    merge_filter: str | None = None
+    null_keys: NullKeys = NullKeys.REFUSE
+    null_cursor: NullCursor = NullCursor.READ
+
+    @property
+    def name(self) -> str:
+        """``schema.table``, as people write it."""
+        return f"{self.schema}.{self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class SlicingPolicy:
+    """Bounds of the adaptive planner. Durations in hours; counts are rows."""
+
+    enabled: bool = True
+    max_duration_hours: int = 168
+    max_count: int = 10_000_000
+    target_rows_per_slice: int = 1_000_000
+    max_partitions: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class StagingSpec:
+    """Where slices are staged, and after how many hours leftovers are removed (``enabled`` switches that off)."""
+
+    root: str
+    ttl_hours: int = 72
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSpec:
+    """The Iceberg catalog. ``name_pattern`` yields ``namespace.table`` from ``{schema}`` and ``{table}``."""
+
+    name: str
+    database: str
+    warehouse: str
+    name_pattern: str = "{schema}.{table}"
+
+
+@dataclass(frozen=True, slots=True)
+class SparkSpec:
+    """How a Spark session is made when one is needed."""
+
+    master: str = "local[*]"
+    driver_memory: str = "2g"
+    conf: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingSpec:
+    """Where the event log goes. ``event_sink`` is a directory: one JSON-lines file a run."""
+
+    level: str = "info"
+    emit_structured: bool = True
+    event_sink: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaPolicy:
+    """What a schema check may let pass."""
+
+    require_snapshot: bool = False
+    allow_new_columns: bool = True
+    allow_missing_columns: bool = False
+    allow_type_changes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataSpec:
+    """The cache of catalog snapshots. ``ttl_hours`` 0 means: describe at every run."""
+
+    enabled: bool = True
+    cache_path: str = "metadata"
+    ttl_hours: int = 24
+    policy: SchemaPolicy = field(default_factory=SchemaPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSpec:
+    """Everything that holds for a whole run. Paths are absolute after loading."""
+
+    job_name: str
+    raw_root: str
+    final_root: str
+    timezone: str
+    catalog: CatalogSpec | None
+    staging: StagingSpec
+    state_database: str
+    max_parallel_tables: int = 4
+    compression: str = "zstd"
+    finalize_full_refresh: bool = True
+    slicing: SlicingPolicy = field(default_factory=SlicingPolicy)
+    spark: SparkSpec = field(default_factory=SparkSpec)
+    logging: LoggingSpec = field(default_factory=LoggingSpec)
+    state_flush_every: int = 50
+    state_flush_age_seconds: int = 120
+    hdfs_outbox_root: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A whole configuration file, validated."""
+
+    path: Path
+    connections: tuple[ConnectionSpec, ...]
+    runtime: RuntimeSpec
+    metadata: MetadataSpec
+    tables: tuple[TableSpec, ...]
+
+    def connection(self, name: str) -> ConnectionSpec:
+        """Return the connection of that name; validation has made sure that there is one."""
+        return next(c for c in self.connections if c.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line adds to a configuration, for one run."""
+
+    run_id: str
+    load_date: date
+    wm_lag_seconds: int | None = None
+    heartbeat_seconds: int = 120
+    reload: frozenset[str] = frozenset()
