@@ -7,12 +7,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from ingestion_runtime.model.errors import TerminalError
 
-
 T = TypeVar("T")
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

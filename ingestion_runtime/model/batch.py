@@ -1,6 +1,5 @@
 """A batch on its way: plan, staged slices, manifests, and the receipt that proves it was published."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -71,7 +70,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """An open batch, persisted before anything is read. Sequences of one table have no gaps and start at 1."""
+    """An open batch, persisted before anything is read.
+
+    ``base`` is the batch that the table's receipt named when the work was frozen. A ``reload`` replaces whatever stands
+    there; any other batch needs the table as its receipt describes it.
+    """
 
     id: str
     sequence: int
@@ -82,6 +85,7 @@ class Batch:
     run_id: str
     base: str | None
     plan: IngestionPlan
+    reload: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +116,17 @@ class SliceManifest:
     attempt: str
     files: tuple[StagedFile, ...]
     fields: tuple[SchemaField, ...]
-    quarantined: int = 0
+    quarantine: tuple[StagedFile, ...] = ()
 
     @property
     def rows(self) -> int:
-        """Rows in all files."""
+        """Rows in all files, quarantined ones not included."""
         return sum(file.rows for file in self.files)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows set aside for a NULL in the primary key."""
+        return sum(file.rows for file in self.quarantine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +138,26 @@ class StagedSlice:
 
 
 @dataclass(frozen=True, slots=True)
+class RawManifest:
+    """What a batch landed in raw: the batch itself, its files relative to the manifest's directory, and their columns."""
+
+    batch: Batch
+    files: tuple[StagedFile, ...]
+    fields: tuple[SchemaField, ...]
+    quarantined: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files, quarantined ones not included."""
+        return sum(file.rows for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
 class RawBatch:
-    """A batch landed in raw: the directory, and the files as absolute paths."""
+    """A batch landed in raw: its absolute directory and its manifest."""
 
     directory: str
-    files: tuple[str, ...]
-    rows: int
+    manifest: RawManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +172,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """How a batch ended: its receipt, rows written, and whether anything became visible (``changed``)."""
+    """How a batch ended: the receipt that now stands, the target's location, rows written, and whether anything became
+    visible (``changed``). ``duplicates`` counts rows that lost against a newer row of the same key in the batch."""
 
-    receipt: Receipt
+    receipt: Receipt | None
+    location: str | None
     rows: int
     changed: bool
     duplicates: int = 0
-    details: Mapping[str, object] | None = None

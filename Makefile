@@ -1,0 +1,55 @@
+# `make demo` and `make test` are the whole set-up: each installs what it needs first.
+
+PYTHON ?= python3.11
+PYTEST_ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+# They build and install the rest; setuptools is the version that pyproject.toml builds with.
+BOOTSTRAP := setuptools==84.2.1 uv==0.13.9
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	--python-version 3.11
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lock servers clean
+
+help:  ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+install: $(STAMP)  ## Create .venv from the lock files (again only when they change)
+
+# uv in place of pip: 30 s against 49 s with nothing cached, most of it pyspark. No build isolation: it would fetch
+# build tools that no hash pins.
+$(STAMP): pyproject.toml requirements.lock requirements-bootstrap.lock
+	@test -x $(BIN)/python || $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo 'Python 3.11 with venv is missing. Debian 12: apt-get install python3.11 python3.11-venv;' \
+			'elsewhere let PYTHON name one: make install PYTHON=/path/to/python3.11' >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --no-build-isolation -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install  ## Ingest an embedded shop database twice and compare the result with its source
+	$(BIN)/python -m ingestion_runtime.demo
+
+test: install servers  ## All tests, on real servers (PYTEST_ARGS="tests/unit -x" for a part)
+	$(BIN)/python -m ingestion_runtime.tools.jars
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+servers:  ## Install what the test servers need (root on Debian), or say what is missing
+	@bash .ci/servers
+
+check: install  ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: install  ## Write the lock files anew after a change of pyproject.toml
+	$(COMPILE) pyproject.toml --group dev -o requirements.lock
+	printf '%s\n' $(BOOTSTRAP) | $(COMPILE) - -o requirements-bootstrap.lock
+
+clean:  ## Remove the demo, build output and caches (not .venv)
+	rm -rf .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,100 @@
+"""What the validation knows about engines and keys, as data."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a driver property holds."""
+
+    INTEGER = "a whole number"
+    BOOLEAN = "true or false"
+    TEXT = "letters, digits, blanks and . _ : / -"
+
+
+@dataclass(frozen=True, slots=True)
+class DialectRules:
+    """What a connection of this dialect may say. ``sqlglot`` is the name of its grammar."""
+
+    sqlglot: str
+    server: bool
+    default_port: int | None = None
+    properties: dict[str, Kind] = field(default_factory=dict)
+
+
+DIALECTS = {
+    "postgresql": DialectRules(
+        sqlglot="postgres",
+        server=True,
+        default_port=5432,
+        properties={
+            "ApplicationName": Kind.TEXT,
+            "assumeMinServerVersion": Kind.TEXT,
+            "binaryTransfer": Kind.BOOLEAN,
+            "cancelSignalTimeout": Kind.INTEGER,
+            "defaultRowFetchSize": Kind.INTEGER,
+            "loginTimeout": Kind.INTEGER,
+            "preparedStatementCacheQueries": Kind.INTEGER,
+            "preparedStatementCacheSizeMiB": Kind.INTEGER,
+            "prepareThreshold": Kind.INTEGER,
+            "receiveBufferSize": Kind.INTEGER,
+            "socketTimeout": Kind.INTEGER,
+            "tcpKeepAlive": Kind.BOOLEAN,
+        },
+    ),
+    "sqlite": DialectRules(
+        sqlglot="sqlite",
+        server=False,
+        properties={"busy_timeout": Kind.INTEGER, "cache_size": Kind.INTEGER},
+    ),
+}
+
+CONNECTION_URL_KEYS = frozenset(
+    {"url", "jdbc_url", "jdbcurl", "uri", "dsn", "connection_string", "connection_url", "connection_uri"}
+)
+
+# Keys and values of the specification whose part is not built yet.
+UNBUILT_KEYS = frozenset(
+    {
+        "alerts",
+        "deletes",
+        "finalize_strategy",
+        "maintenance",
+        "metadata_gateway",
+        "metastore_uri",
+        "notifier",
+        "orchestration",
+        "reconciliation",
+        "reconciliation_defaults",
+        "spec_mode",
+    }
+)
+UNBUILT_VALUES = {
+    "catalog_type": frozenset({"hadoop", "hive", "rest"}),
+    "dialect": frozenset({"mysql", "mariadb", "singlestore"}),
+}
+
+# Spark settings that the runtime decides itself: prefixes end with a dot or a star.
+OWNED_SPARK_KEYS = (
+    "spark.sql.catalog.*",
+    "spark.sql.defaultCatalog",
+    "spark.sql.extensions",
+    "spark.sql.session.timeZone",
+    "spark.sql.ansi.enabled",
+    "spark.jars*",
+    "spark.driver.extraClassPath",
+    "spark.redaction.regex",
+)
+SPARK_KEYS_WITH_A_FIELD = {"spark.master": "spark.master", "spark.driver.memory": "spark.driver_memory"}
+SECRET_WORDS = ("password", "passwd", "secret", "token", "credential", "access.key", "accesskey", "account.key")
+
+INGEST_PREFIX = "_ingest_"
+
+INITIAL_WATERMARKS = {
+    "timestamp": "1900-01-01 00:00:00",
+    "date": "1900-01-01",
+    "epoch_seconds": "0",
+    "epoch_millis": "0",
+    "int": "-9223372036854775808",
+    "text": "",
+}

@@ -1,0 +1,270 @@
+"""The shape of a configuration file: strict models, used at the file boundary and for the JSON Schema only."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+
+def _whole_number_or_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise PydanticCustomError("configuration", "must be a string or a whole number")
+
+
+def _text_or_texts(value: object) -> str | tuple[str, ...]:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise PydanticCustomError("configuration", "must be a string or a list of strings that is not empty")
+
+
+NumberOrText = Annotated[
+    str, PlainValidator(_whole_number_or_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+]
+TextOrTexts = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(_text_or_texts),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+Text = Annotated[str, Field(min_length=1)]
+Hours = Annotated[int, Field(ge=1, le=876_000)]
+Seconds = Annotated[int, Field(ge=0, le=3_155_760_000)]
+Rows = Annotated[int, Field(ge=1, le=10**15)]
+
+
+class FilePart(BaseModel):
+    """An object of the file. ``placeholders`` stand in for required keys that are wrong: the rest is still checked."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+    placeholders: ClassVar[Mapping[str, object]] = {}
+
+
+class TlsFile(FilePart):
+    """How the connection is protected."""
+
+    mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    """PostgreSQL's words."""
+    ca: Text | None = None
+    """Path of the certificate authority; needed by verify-ca and verify-full."""
+    cert: Text | None = None
+    """Path of the client's certificate."""
+    key: Text | None = None
+    """Path of the client's key."""
+
+
+class ConnectionFile(FilePart):
+    """A source database, in fields; never a URL."""
+
+    placeholders: ClassVar[Mapping[str, object]] = {"dialect": "sqlite", "database": "?"}
+
+    dialect: Literal["postgresql", "sqlite"]
+    """Which database it is."""
+    database: Text
+    """Name of the database; for SQLite the path of its file."""
+    host: Text | None = None
+    """Host name or address; postgresql only."""
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """Port; 5432 where left out."""
+    user: Text | None = None
+    """Who logs in; postgresql only."""
+    password: str | None = None
+    """A reference: ${env:NAME} or ${file:PATH}."""
+    tls: TlsFile = Field(default_factory=TlsFile)
+    connect_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 10
+    """How long to wait for the server."""
+    jdbc_properties: dict[str, str] = Field(default_factory=dict)
+    """Properties of the JDBC driver, from an allow list."""
+
+
+class IntermediateFile(FilePart):
+    """The Iceberg catalog."""
+
+    placeholders: ClassVar[Mapping[str, object]] = {"database": "?", "warehouse": "?"}
+
+    catalog_type: Literal["sql"] = "sql"
+    """A catalog in an SQLite file."""
+    name: Text = "lake"
+    """Name of the catalog in SQL."""
+    database: Text
+    """Path of the catalog's SQLite file."""
+    warehouse: Text
+    """Directory of the tables."""
+    table_pattern: Text = "{schema}.{table}"
+    """Iceberg name of a table, as namespace.table."""
+
+
+class StagingFile(FilePart):
+    """Where slices are staged."""
+
+    root: Text | None = None
+    """Directory; 'staging' beside raw_root where left out."""
+    ttl_hours: Hours = 72
+    """Leftovers older than this are removed."""
+    enabled: bool = True
+    """Whether leftovers are removed."""
+
+
+class StateFile(FilePart):
+    """The state database."""
+
+    database: Text | None = None
+    """Path of its SQLite file; 'state/state.db' beside raw_root where left out."""
+
+
+class SlicingFile(FilePart):
+    """When a large range of an scd1 table is read in slices."""
+
+    enabled: bool = True
+    max_duration_hours: Hours = 168
+    max_count: Rows = 10_000_000
+    target_rows_per_slice: Rows = 1_000_000
+    max_partitions: Annotated[int, Field(ge=1, le=10_000)] = 24
+
+
+class LoggingFile(FilePart):
+    """The event log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    emit_structured: bool = True
+    """Whether events are written as JSON lines."""
+    event_sink: Text | None = None
+    """Directory: one file a run. Left out: no file."""
+
+
+class SparkFile(FilePart):
+    """How a Spark session is made when one is needed."""
+
+    master: Text = "local[*]"
+    """local, local[N], local[*], spark://host:port, yarn or k8s://..."""
+    driver_memory: Text = "2g"
+    conf: dict[str, str] = Field(default_factory=dict)
+    """Further Spark settings; those that the runtime decides itself are refused."""
+
+
+class RuntimeFile(FilePart):
+    """Everything that holds for a whole run."""
+
+    placeholders: ClassVar[Mapping[str, object]] = {"raw_root": "?", "final_root": "?", "timezone": "UTC"}
+
+    job_name: Text | None = None
+    """Name of the job; the file's name where left out."""
+    raw_root: Text
+    """Directory in which every batch is kept as it was read."""
+    final_root: Text
+    """Directory in which tables with a parquet sink are published."""
+    timezone: Text
+    """IANA name of the zone in which load dates are counted."""
+    max_parallel_tables: Annotated[int, Field(ge=1, le=256)] = 4
+    write_format: Literal["parquet"] = "parquet"
+    compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
+    finalize_full_refresh: bool = True
+    """false: a full refresh ends when the batch is in raw."""
+    intermediate: IntermediateFile | None = None
+    staging: StagingFile = Field(default_factory=StagingFile)
+    state: StateFile = Field(default_factory=StateFile)
+    scd1_slicing: SlicingFile = Field(default_factory=SlicingFile)
+    state_flush_every: Annotated[int, Field(ge=1, le=1_000_000)] = 50
+    """Events that are buffered before they are written."""
+    state_flush_age_seconds: Annotated[int, Field(ge=1, le=86_400)] = 120
+    """Age at which buffered events are written."""
+    hdfs_outbox_root: Text | None = None
+    """Where the event log is mirrored: a path, or webhdfs://host:port/path."""
+    logging: LoggingFile = Field(default_factory=LoggingFile)
+    spark: SparkFile = Field(default_factory=SparkFile)
+
+
+class SchemaPolicyFile(FilePart):
+    """What a schema check may let pass."""
+
+    require_snapshot: bool = False
+    allow_new_columns: bool = True
+    allow_missing_columns: bool = False
+    allow_type_changes: bool = True
+
+
+class MetadataFile(FilePart):
+    """The cache of catalog snapshots."""
+
+    enabled: bool = True
+    cache_path: Text | None = None
+    """Directory; 'metadata' beside raw_root where left out."""
+    ttl_hours: Annotated[int, Field(ge=0, le=876_000)] = 24
+    """0: describe at every run."""
+    schema_policy: SchemaPolicyFile = Field(default_factory=SchemaPolicyFile)
+
+
+class PartitionReadFile(FilePart):
+    """A read split over several connections by strides of a numeric, date or timestamp column."""
+
+    column: Text = Field(alias="partitionColumn")
+    lower: NumberOrText = Field(alias="lowerBound")
+    upper: NumberOrText = Field(alias="upperBound")
+    partitions: Annotated[int, Field(alias="numPartitions", ge=1, le=1000)]
+
+
+class PartitionFieldFile(FilePart):
+    """One field of the Iceberg partition spec."""
+
+    column: Text
+    transform: Text = "identity"
+    """identity, year(s), month(s), day(s), bucket:N or truncate:N."""
+
+
+class TableIntermediateFile(FilePart):
+    """The table in Iceberg."""
+
+    partition: list[PartitionFieldFile] = Field(default_factory=list)
+    merge_filter: Text | None = None
+    """A condition on the target that prunes partitions; scd1 only."""
+
+
+class TableFile(FilePart):
+    """One table."""
+
+    placeholders: ClassVar[Mapping[str, object]] = {"schema": "?", "table": "?", "mode": "full"}
+
+    schema_name: Text = Field(alias="schema")
+    """Schema at the source; for SQLite a name of your choice."""
+    table: Text
+    mode: Literal["full", "scd1"]
+    """full: replace the whole table; scd1: merge what changed by primary key."""
+    connection: Text | None = None
+    """Name of a connection; may be left out where there is one."""
+    sink: Literal["iceberg", "parquet"] = "iceberg"
+    primary_keys: list[Text] = Field(default_factory=list)
+    incremental_column: Text | None = None
+    incr_col_type: Literal["timestamp", "date", "epoch_seconds", "epoch_millis", "int", "text"] | None = None
+    initial_watermark: NumberOrText | None = None
+    """Where the first batch starts (exclusive)."""
+    lag_seconds: Seconds | None = None
+    """How far below the watermark rows are looked at again."""
+    source_filter: TextOrTexts | None = None
+    """One boolean expression, or several that are joined with AND."""
+    query_sql: Text | None = None
+    """A SELECT that is read in place of the table."""
+    partition_read: PartitionReadFile | None = None
+    fetch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    intermediate: TableIntermediateFile = Field(default_factory=TableIntermediateFile)
+    null_keys: Literal["refuse", "quarantine"] = "refuse"
+    """What happens to rows with a NULL in the primary key."""
+    null_cursor: Literal["read", "ignore"] = "read"
+    """What happens to rows without a cursor."""
+
+
+class ConfigurationFile(FilePart):
+    """A configuration of the ingestion runtime."""
+
+    json_schema: str | None = Field(default=None, alias="$schema")
+    """For editors; not read."""
+    connections: Annotated[dict[str, ConnectionFile], Field(min_length=1)]
+    """Source databases by name."""
+    runtime: RuntimeFile
+    metadata: MetadataFile = Field(default_factory=MetadataFile)
+    tables: Annotated[list[TableFile], Field(min_length=1)]

@@ -1,0 +1,228 @@
+"""From the tables of the file to TableSpec, with the checks that need more than one key."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ingestion_runtime.config.connections import is_connection_name
+from ingestion_runtime.config.cursors import canonical_watermark
+from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
+from ingestion_runtime.config.known import DIALECTS, INGEST_PREFIX, INITIAL_WATERMARKS
+from ingestion_runtime.config.models import PartitionFieldFile, PartitionReadFile, TableFile
+from ingestion_runtime.config.sql_text import SqlRefusedError
+from ingestion_runtime.model.cursor import CursorType, Watermark
+from ingestion_runtime.model.spec import NullCursor, NullKeys, PartitionField, PartitionRead, SinkFormat, TableSpec
+
+UNSAFE_IN_NAMES = set("/\\=:*?[]{}%#")
+LONGEST_NAME = 200
+TRANSFORM = re.compile(r"(identity|year|month|day)|(years|months|days)|(bucket|truncate):(\d{1,7})", re.ASCII)
+TIME_TRANSFORMS = ("year", "month", "day")
+
+
+@dataclass(frozen=True, slots=True)
+class TableContext:
+    """What a table is checked against: dialects by connection name (None: not known), whether a catalog is given."""
+
+    dialects: Mapping[str, str | None]
+    has_catalog: bool
+    log: IssueLog
+
+
+def build_table(file: TableFile, at: Location, context: TableContext) -> TableSpec:
+    """Return the table; problems are recorded."""
+    log = context.log
+    for key, name in (("schema", file.schema_name), ("table", file.table)):
+        _check_name(name, (*at, key), log)
+    connection = _connection(file, at, context)
+    _check_keys(file, at, log)
+    _check_columns(file, at, log)
+    _check_mode(file, at, context)
+    _check_sql(file, at, context.dialects.get(connection), log)
+    return TableSpec(
+        schema=file.schema_name,
+        table=file.table,
+        mode=file.mode,
+        connection=connection,
+        sink=SinkFormat(file.sink),
+        primary_keys=tuple(file.primary_keys),
+        incremental_column=file.incremental_column,
+        incr_col_type=None if file.incr_col_type is None else CursorType(file.incr_col_type),
+        initial_watermark=_watermark(file, at, log),
+        lag_seconds=file.lag_seconds,
+        source_filter=_joined(file.source_filter),
+        query_sql=file.query_sql,
+        partition_read=_partition_read(file.partition_read, (*at, "partition_read"), log),
+        fetch_size=file.fetch_size,
+        partition=_partition(file.intermediate.partition, (*at, "intermediate", "partition"), log),
+        merge_filter=file.intermediate.merge_filter,
+        null_keys=NullKeys(file.null_keys),
+        null_cursor=NullCursor(file.null_cursor),
+    )
+
+
+def _check_name(name: str, at: Location, log: IssueLog) -> None:
+    if not log.clean(at):
+        return
+    unsafe = any(character in UNSAFE_IN_NAMES or not character.isprintable() for character in name)
+    if unsafe or name[0] in "._" or name != name.strip() or len(name.encode()) > LONGEST_NAME:
+        signs = " ".join(sorted(UNSAFE_IN_NAMES))
+        log.add(at, f"becomes a folder name: no {signs} or control characters, no leading '.' or '_', no blanks around")
+
+
+def _connection(file: TableFile, at: Location, context: TableContext) -> str:
+    names = list(context.dialects)
+    if file.connection is None:
+        if len(names) > 1 and context.log.clean((*at, "connection")):
+            context.log.add((*at, "connection"), "is required where there are several connections")
+        return names[0] if names else ""
+    if file.connection not in context.dialects:
+        hint = did_you_mean(file.connection, filter(is_connection_name, names))
+        context.log.add((*at, "connection"), f"there is no connection of this name{hint}")
+    return file.connection
+
+
+def _check_keys(file: TableFile, at: Location, log: IssueLog) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(file.primary_keys):
+        if name.casefold() in seen:
+            log.add((*at, "primary_keys", index), "this column is named twice (letter case does not count)")
+        seen.add(name.casefold())
+
+
+def _check_columns(file: TableFile, at: Location, log: IssueLog) -> None:
+    columns: list[tuple[Location, str | None]] = [((*at, "incremental_column"), file.incremental_column)]
+    columns += [((*at, "primary_keys", index), name) for index, name in enumerate(file.primary_keys)]
+    for place, name in columns:
+        if name is None:
+            continue
+        if name.casefold().startswith(INGEST_PREFIX):
+            log.add(place, f"columns that start with {INGEST_PREFIX} are added by the runtime; name one of the source")
+        _check_column(name, place, log)
+    cursor = file.incremental_column or ""
+    if any(sign in cursor for sign in "/\\=") or cursor in (".", ".."):
+        log.add((*at, "incremental_column"), "becomes part of a folder name: no / \\ or =")
+
+
+def _check_column(name: str, at: Location, log: IssueLog) -> None:
+    if not name.isprintable() or not name.strip():
+        log.add(at, "must be a column name without control characters")
+
+
+def _check_mode(file: TableFile, at: Location, context: TableContext) -> None:
+    log = context.log
+
+    def need(key: str, message: str) -> None:
+        if log.clean((*at, key)):
+            log.add((*at, key), message)
+
+    if file.sink == "iceberg" and not context.has_catalog and log.clean((*at, "sink")):
+        log.add((*at, "sink"), "the sink 'iceberg' (the default) needs runtime.intermediate; give it, or use 'parquet'")
+    if file.mode == "scd1":
+        for key in ("primary_keys", "incremental_column", "incr_col_type"):
+            if not getattr(file, key):
+                need(key, f"mode 'scd1' needs '{key}'")
+        if file.sink != "iceberg":
+            need("sink", "mode 'scd1' needs the sink 'iceberg'")
+    if file.incr_col_type == "text" and file.lag_seconds is not None:
+        log.add((*at, "lag_seconds"), "has no meaning for a text cursor; leave it out")
+    _check_intermediate(file, at, log)
+
+
+def _check_intermediate(file: TableFile, at: Location, log: IssueLog) -> None:
+    inner = (*at, "intermediate")
+    known = log.clean((*at, "mode")) and log.clean((*at, "sink"))
+    merged = file.mode == "scd1" and file.sink == "iceberg"
+    if known and file.intermediate.merge_filter is not None and not merged:
+        log.add((*inner, "merge_filter"), "only mode 'scd1' with the sink 'iceberg' merges; leave it out")
+    if log.clean((*at, "sink")) and file.intermediate.partition and file.sink != "iceberg":
+        log.add((*inner, "partition"), "only the sink 'iceberg' has partitions; leave it out")
+
+
+def _check_sql(file: TableFile, at: Location, dialect: str | None, log: IssueLog) -> None:
+    grammar = DIALECTS[dialect].sqlglot if dialect is not None else None
+    texts = file.source_filter if isinstance(file.source_filter, tuple) else ()
+    places: list[tuple[Location, str]] = [((*at, "source_filter", i), text) for i, text in enumerate(texts)]
+    if isinstance(file.source_filter, str):
+        places.append(((*at, "source_filter"), file.source_filter))
+    try_each = [(place, text, grammar) for place, text in places]
+    if file.intermediate.merge_filter is not None:
+        try_each.append(((*at, "intermediate", "merge_filter"), file.intermediate.merge_filter, "spark"))
+    for place, text, language in try_each:
+        _guard(text, language, place, log, query=False)
+    if file.query_sql is not None:
+        _guard(file.query_sql, grammar, (*at, "query_sql"), log, query=True)
+
+
+def _guard(text: str, grammar: str | None, at: Location, log: IssueLog, *, query: bool) -> None:
+    if grammar is None:
+        return
+    from ingestion_runtime.config import sql_guard  # noqa: PLC0415  (a quarter of a second, for files with SQL only)
+
+    try:
+        (sql_guard.check_query if query else sql_guard.check_filter)(text, grammar)
+    except SqlRefusedError as error:
+        log.add(at, str(error))
+
+
+def _joined(source_filter: str | tuple[str, ...] | None) -> str | None:
+    if isinstance(source_filter, tuple):
+        return " AND ".join(f"({text})" for text in source_filter)
+    return source_filter
+
+
+def _watermark(file: TableFile, at: Location, log: IssueLog) -> Watermark | None:
+    if file.incr_col_type is None:
+        if file.initial_watermark is not None and log.clean((*at, "incr_col_type")):
+            log.add((*at, "initial_watermark"), "needs 'incr_col_type'")
+        return None
+    text = INITIAL_WATERMARKS[file.incr_col_type] if file.initial_watermark is None else file.initial_watermark
+    try:
+        return canonical_watermark(CursorType(file.incr_col_type), text)
+    except ValueError as error:
+        log.add((*at, "initial_watermark"), str(error))
+        return None
+
+
+def _partition_read(file: PartitionReadFile | None, at: Location, log: IssueLog) -> PartitionRead | None:
+    if file is None:
+        return None
+    _check_column(file.column, (*at, "partitionColumn"), log)
+    for key, text in (("lowerBound", file.lower), ("upperBound", file.upper)):
+        if not text or not text.isprintable():
+            log.add((*at, key), "must be a number, a date or a timestamp")
+    lower, upper = _number(file.lower), _number(file.upper)
+    if lower is not None and upper is not None and lower >= upper:
+        log.add((*at, "lowerBound"), "must be below upperBound")
+    return PartitionRead(column=file.column, lower=file.lower, upper=file.upper, partitions=file.partitions)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"-?\d{1,19}", text, re.ASCII) else None
+
+
+def _partition(fields: list[PartitionFieldFile], at: Location, log: IssueLog) -> tuple[PartitionField, ...]:
+    built: list[PartitionField] = []
+    seen: set[tuple[str, str]] = set()
+    for index, field in enumerate(fields):
+        _check_column(field.column, (*at, index, "column"), log)
+        transform = _transform(field.column, field.transform)
+        if transform is None:
+            allowed = "identity, year(s), month(s), day(s), bucket:N or truncate:N with N above 0"
+            log.add((*at, index, "transform"), f"must be {allowed}")
+            continue
+        family = "time" if transform.transform in TIME_TRANSFORMS else transform.transform
+        if (field.column.casefold(), family) in seen:
+            log.add((*at, index), "this column is already partitioned in this way")
+        seen.add((field.column.casefold(), family))
+        built.append(transform)
+    return tuple(built)
+
+
+def _transform(column: str, text: str) -> PartitionField | None:
+    found = TRANSFORM.fullmatch(text)
+    if found is None:
+        return None
+    singular, plural, sized, width = found.groups()
+    if sized:
+        return PartitionField(column, sized, int(width)) if int(width) > 0 else None
+    return PartitionField(column, singular or plural.removesuffix("s"))

@@ -1,0 +1,1 @@
+"""The demo behind ``make demo``: an embedded shop database, ingested, changed, ingested again, compared."""

@@ -1,0 +1,146 @@
+"""One Iceberg table as a target: pyiceberg for its head and its commits, Spark for the rows."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
+from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
+from ingestion_runtime.model.batch import Batch, Receipt, TableKey, WriteMode
+from ingestion_runtime.model.columns import CURSOR_RANK
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.model.target import Payload, TargetHead, Written
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+
+class IcebergTarget:
+    """A table in an IcebergCatalog. Implements ``TargetTable``."""
+
+    def __init__(
+        self, catalog: IcebergCatalog, table: TableSpec, writer: BranchWriter, codec: str, *, allow_missing: bool
+    ) -> None:
+        self._catalog = catalog
+        self._table = table
+        self._identifier = catalog.identifier(table)
+        self._writer = writer
+        self._codec = "uncompressed" if codec == "none" else codec
+        self._allow_missing = allow_missing
+
+    @property
+    def key(self) -> TableKey:
+        """Catalog, namespace and table."""
+        return TableKey(self._catalog.name, ".".join(self._identifier[:-1]), self._identifier[-1])
+
+    def location(self) -> str | None:
+        """The metadata location, by one query."""
+        return self._catalog.location(self._identifier)
+
+    def head(self) -> TargetHead | None:
+        """The head as the metadata file has it."""
+        from ingestion_runtime.endpoints.iceberg.commits import read_head  # noqa: PLC0415
+
+        table = self._load() if self.location() else None
+        return None if table is None else read_head(table)
+
+    def guard(self, token: int, drop: Sequence[str]) -> TargetHead:
+        """Commit the fence and drop stale branches; see ``TargetTable.guard``."""
+        from ingestion_runtime.endpoints.iceberg.commits import guard, read_head  # noqa: PLC0415
+
+        return read_head(guard(self._catalog.pyiceberg(), self._existing(), token, drop))
+
+    def prepare(self, payload: Payload) -> TargetHead:
+        """Create the table or grow it to hold the payload; see ``TargetTable.prepare``."""
+        from ingestion_runtime.endpoints.iceberg.commits import create, read_head  # noqa: PLC0415
+        from ingestion_runtime.endpoints.iceberg.growth import apply_growth, plan_growth  # noqa: PLC0415
+
+        schema = _published(payload.schema)
+        self._check_partition(schema)
+        table = self._load()
+        if table is None:
+            self._catalog.create_namespace(self._identifier)
+            table = create(self._catalog.pyiceberg(), self._identifier, schema, self._table.partition, self._codec)
+        apply_growth(table, plan_growth(table, schema, allow_missing=self._allow_missing))
+        return read_head(self._existing())
+
+    def write(self, batch: Batch, attempt: str, payload: Payload, head: TargetHead) -> Written:
+        """Write on a new branch and count; see ``TargetTable.write``."""
+        branch = f"ingest_{batch.id}_{attempt}"
+        self._writer.create_branch(branch, head.snapshot)
+        columns = tuple(field.name for field in self._existing().schema().fields)
+        self._writer.write(batch, branch, payload, columns)
+        counts = self._writer.count(batch, branch)
+        table = self._existing()
+        snapshot = table.snapshot_by_name(branch)
+        if snapshot is None or snapshot.summary is None:
+            raise TerminalError(
+                f"{self._table.name}: the branch {branch} disappeared while it was written.",
+                remedy="Something else removes branches of this table; stop it and run again.",
+                branch=branch,
+            )
+        summary = snapshot.summary
+        moved = sum(int(summary[name] or 0) for name in _CHANGES)
+        return Written(
+            branch=branch,
+            base=head.snapshot,
+            snapshot=str(snapshot.snapshot_id),
+            rows=counts.rows,
+            keys=counts.keys,
+            found=counts.found,
+            null_keys=counts.null_keys,
+            total=_live_rows(summary["total-records"], summary["total-position-deletes"]),
+            added=int(summary["added-records"] or 0),
+            changed=batch.write is WriteMode.REPLACE or moved > 0,
+        )
+
+    def discard(self, branch: str) -> None:
+        """Drop a branch; see ``TargetTable.discard``."""
+        table = self._load()
+        if table is not None and branch in table.metadata.refs:
+            from ingestion_runtime.endpoints.iceberg.commits import drop_branch  # noqa: PLC0415
+
+            drop_branch(self._catalog.pyiceberg(), table, branch)
+
+    def publish(self, expected: str | None, written: Written, receipt: Receipt) -> str:
+        """One compare-and-set commit; see ``TargetTable.publish``."""
+        from ingestion_runtime.endpoints.iceberg.commits import publish  # noqa: PLC0415
+
+        return publish(self._catalog.pyiceberg(), self._existing(), expected, written, receipt)
+
+    def _load(self) -> "Table | None":
+        from ingestion_runtime.endpoints.iceberg.commits import load  # noqa: PLC0415
+
+        return load(self._catalog.pyiceberg(), self._identifier)
+
+    def _existing(self) -> "Table":
+        table = self._load()
+        if table is None:
+            raise TerminalError(
+                f"{self._table.name}: the table was dropped while a run was working on it.",
+                remedy="Find out who drops it, then run the table with --reload.",
+                table=self._table.name,
+            )
+        return table
+
+    def _check_partition(self, schema: pa.Schema) -> None:
+        for field in self._table.partition:
+            if field.column not in schema.names:
+                raise TerminalError(
+                    f"{self._table.name}: the partition column {field.column} is not a column of the source.",
+                    remedy=f"Choose one of {', '.join(schema.names)} in intermediate.partition.",
+                    table=self._table.name,
+                )
+
+
+_CHANGES = ("added-records", "deleted-records", "added-position-deletes", "removed-position-deletes")
+
+
+def _published(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name != CURSOR_RANK])
+
+
+def _live_rows(records: str | None, deletes: str | None) -> int:
+    return int(records or 0) - int(deletes or 0)

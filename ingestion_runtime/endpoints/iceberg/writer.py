@@ -1,0 +1,147 @@
+"""The Spark side of an Iceberg table: batches onto branches. Nothing here moves main."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlglot
+from sqlglot import exp
+
+from ingestion_runtime.model.batch import Batch, WriteMode
+from ingestion_runtime.model.columns import CURSOR_RANK, SLICE_COLUMN, is_ingest_column
+from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.model.target import Payload
+from ingestion_runtime.tools.spark import TableSession
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_STAGED = "ingest_staged"
+_WINNERS = "ingest_winners"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows in the staged files, distinct keys among them, rows with a NULL key, and rows of the branch with such a key."""
+
+    rows: int
+    keys: int
+    null_keys: int
+    found: int
+
+
+class BranchWriter:
+    """Writes batches of one table on branches, and counts what came of it."""
+
+    def __init__(self, session: TableSession, catalog: str, identifier: tuple[str, ...], table: TableSpec) -> None:
+        self._tables = session
+        self._name = ".".join(map(quote, (catalog, *identifier)))
+        self._table = table
+
+    def create_branch(self, branch: str, base: str | None) -> None:
+        """Create a branch at ``base``, or with an empty first snapshot where the table has none."""
+        # By name and explicitly: reading a missing branch reads main, and spark.wap.branch may land on main.
+        manage = self._java_table().manageSnapshots()
+        (manage.createBranch(branch, int(base)) if base else manage.createBranch(branch)).commit()
+
+    def write(self, batch: Batch, branch: str, payload: Payload, columns: tuple[str, ...]) -> None:
+        """Write the payload: all of it replaces the branch's rows, or each key's newest row is merged into them."""
+        spark = self._tables.session()
+        self._read(spark, payload, columns)
+        target = f"{self._name}.{quote(f'branch_{branch}')}"
+        if batch.write is WriteMode.MERGE:
+            spark.sql(self._merge_sql(target, columns))
+        else:
+            from pyspark.sql import functions  # noqa: PLC0415
+
+            source = _WINNERS if batch.mode == "scd1" else _STAGED
+            rows: DataFrame = spark.table(source).select(*map(quote, columns))
+            rows.writeTo(target).overwrite(functions.lit(True))
+
+    def count(self, batch: Batch, branch: str) -> Counts:
+        """Count after ``write``, in the staged files and on the branch, without the merge filter.
+
+        A filter that misses the matching row makes MERGE insert a second one; only a count without it shows that.
+        """
+        spark = self._tables.session()
+        keys = self._table.primary_keys
+        if not keys:
+            rows = spark.table(_STAGED).count()
+            return Counts(rows=rows, keys=rows, null_keys=0, found=rows)
+        listed = ", ".join(map(quote, keys))
+        missing = " OR ".join(f"{quote(key)} IS NULL" for key in keys)
+        row = spark.sql(
+            f"SELECT count(*) AS n, count(DISTINCT {listed}) AS k, count_if({missing}) AS z FROM {_STAGED}"
+        ).first()
+        assert row is not None  # noqa: S101 - an aggregate without GROUP BY always has one row
+        found = int(row.k)
+        if batch.write is WriteMode.MERGE:
+            found = self._count_touched(spark, branch)
+        return Counts(rows=int(row.n), keys=int(row.k), null_keys=int(row.z), found=found)
+
+    def _count_touched(self, spark: "SparkSession", branch: str) -> int:
+        joined = " AND ".join(f"t.{quote(key)} = w.{quote(key)}" for key in self._table.primary_keys)
+        target = f"{self._name}.{quote(f'branch_{branch}')}"
+        row = spark.sql(f"SELECT count(*) AS n FROM {target} t JOIN {_WINNERS} w ON {joined}").first()
+        assert row is not None  # noqa: S101
+        return int(row.n)
+
+    def _java_table(self) -> Any:
+        spark = self._tables.session()
+        loader = spark._jvm.org.apache.iceberg.spark.Spark3Util
+        return loader.loadIcebergTable(spark._jsparkSession, self._name)
+
+    def _read(self, spark: "SparkSession", payload: Payload, columns: tuple[str, ...]) -> None:
+        staged = spark.read.parquet(*payload.files)
+        present = set(staged.columns)
+        for column in columns:
+            if column not in present:
+                # Allowed to be missing (the policy has judged that): it arrives as NULL.
+                staged = staged.selectExpr("*", f"NULL AS {quote(column)}")
+        staged.createOrReplaceTempView(_STAGED)
+        if self._table.primary_keys:
+            spark.sql(self._winners_sql(columns, CURSOR_RANK in present)).createOrReplaceTempView(_WINNERS)
+
+    def _winners_sql(self, columns: tuple[str, ...], ranked: bool) -> str:
+        """Each key's newest row: the latest slice, then the largest cursor, then the largest row as a tie-break.
+
+        A text cursor is ordered by the rank that the source gave it, because only the source knows its collation.
+        """
+        cursor = CURSOR_RANK if ranked else self._table.incremental_column
+        data = [quote(column) for column in columns if not is_ingest_column(column)]
+        order = [f"{quote(SLICE_COLUMN)} DESC"]
+        if cursor:
+            order.append(f"{quote(cursor)} DESC NULLS LAST")
+        order.append(f"struct({', '.join(data)}) DESC")
+        keys = ", ".join(map(quote, self._table.primary_keys))
+        return (
+            f"SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY {', '.join(order)}) AS ingest_place "
+            f"FROM {_STAGED}) WHERE ingest_place = 1"
+        )
+
+    def _merge_sql(self, target: str, columns: tuple[str, ...]) -> str:
+        keys = self._table.primary_keys
+        on = [f"t.{quote(key)} = s.{quote(key)}" for key in keys]
+        if self._table.merge_filter:
+            on.append(f"({qualify(self._table.merge_filter, 't')})")
+        data = [column for column in columns if column not in keys and not is_ingest_column(column)]
+        same = " AND ".join(f"t.{quote(column)} <=> s.{quote(column)}" for column in data) or "true"
+        assign = ", ".join(f"t.{quote(column)} = s.{quote(column)}" for column in columns if column not in keys)
+        return (
+            f"MERGE INTO {target} t USING {_WINNERS} s ON {' AND '.join(on)} "
+            f"WHEN MATCHED AND NOT ({same}) THEN UPDATE SET {assign} "
+            f"WHEN NOT MATCHED THEN INSERT ({', '.join(map(quote, columns))}) "
+            f"VALUES ({', '.join(f's.{quote(column)}' for column in columns)})"
+        )
+
+
+def quote(name: str) -> str:
+    """Return an identifier as Spark SQL quotes it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def qualify(condition: str, alias: str) -> str:
+    """Return a Spark SQL condition in which every column belongs to ``alias``."""
+    parsed = sqlglot.parse_one(condition, read="spark")
+    for column in parsed.find_all(exp.Column):
+        column.set("table", exp.to_identifier(alias))
+    return parsed.sql(dialect="spark")

@@ -1,0 +1,136 @@
+"""What one database engine must say of itself: the contract that a file in ``dialects/`` fills.
+
+Everything that differs between engines is asked here, so that no other module ever asks which engine it talks to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
+from ingestion_runtime.model.cursor import CursorType, Watermark
+from ingestion_runtime.model.errors import IngestionError
+from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RawTable:
+    """A relation as its catalog describes it. ``estimated_rows`` is the catalog's guess, None where it has none."""
+
+    columns: tuple[RawColumn, ...]
+    primary_keys: tuple[str, ...]
+    estimated_rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error of a driver, whichever it was: SQLSTATE and vendor code where there are any, and its first words."""
+
+    state: str | None
+    code: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class JdbcTarget:
+    """Where Spark's JDBC reader connects. Neither URL nor options ever hold the user or the password."""
+
+    url: str
+    driver: str
+    options: tuple[tuple[str, str], ...]
+
+
+class Dialect(Protocol):
+    """One database engine. ``connection`` below is an open PEP 249 connection."""
+
+    name: ClassVar[str]
+    #: Several connections can read one snapshot: a read may be split without tearing.
+    shares_snapshots: ClassVar[bool]
+
+    # Reaching it
+
+    def engine_url(self) -> str:
+        """Return SQLAlchemy's name of engine and driver, without an address."""
+        ...
+
+    def connect(self, connection: ConnectionSpec) -> Any:
+        """Open a read-only PEP 249 connection; the password is resolved here and kept nowhere."""
+        ...
+
+    def place(self, connection: ConnectionSpec) -> str:
+        """Return the address as people write it, without user and password."""
+        ...
+
+    def jdbc(self, connection: ConnectionSpec) -> JdbcTarget: ...
+
+    def jdbc_text(self, sql: str) -> str:
+        """Return ``sql`` as the JDBC driver must be given it for the server to see it unchanged."""
+        ...
+
+    def hold_snapshot(self, connection: Any) -> str | None:
+        """Start a transaction with one frozen view; return the statement by which other connections join it, if any."""
+        ...
+
+    def fault(self, error: BaseException) -> Fault | None:
+        """Return the driver's error as data; None when it is not one of the driver's errors."""
+        ...
+
+    def classify(self, fault: Fault, place: str) -> IngestionError:
+        """Return the error of our own tree, with a message that says what to do."""
+        ...
+
+    # Naming and spelling
+
+    def quote(self, name: str) -> str: ...
+
+    def relation(self, table: TableSpec) -> str:
+        """Return the quoted name of the table."""
+        ...
+
+    def literal(self, value: Watermark, column: SourceColumn, *, floor: bool = False) -> str:
+        """Return a cursor value as SQL. With ``floor`` no equal value of the column sorts below it, else none above."""
+        ...
+
+    def spell(self, expression: str, column: SourceColumn, kind: CursorType) -> str:
+        """Return SQL that spells a cursor value as `Watermark` does."""
+        ...
+
+    def now(self, column: SourceColumn, kind: CursorType) -> str | None:
+        """Return SQL for the source's own now as a value of the cursor; None where the cursor is no clock."""
+        ...
+
+    def misfit(self, column: SourceColumn, kind: CursorType) -> str | None:
+        """Return a predicate for stored cursor values that would be compared wrongly; None where there can be none."""
+        ...
+
+    def misfit_below(self, column: SourceColumn, kind: CursorType) -> str | None:
+        """Return a predicate for misfits that sort below every right value, where a window never meets them."""
+        ...
+
+    # Describing
+
+    def column(self, raw: RawColumn) -> SourceColumn: ...
+
+    def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
+        """Return the table's description; None when there is no such table."""
+        ...
+
+    def describe_query(self, connection: Any, sql: str) -> RawTable: ...
+
+    def table_names(self, connection: Any) -> list[str]:
+        """Return what could have been meant by a table that does not exist, as ``schema.table`` or ``table``."""
+        ...
+
+    def fingerprint(self, connection: Any, columns: Sequence[SourceColumn], source: str) -> tuple[int, str]:
+        """Return count and order-independent hash of all columns of ``FROM ... WHERE ...``, by one query."""
+        ...
+
+
+def fetch(connection: Any, sql: str) -> list[tuple[Any, ...]]:
+    """Run one statement without parameters and return its rows."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql)
+        return [tuple(row) for row in cursor.fetchall()]
+    finally:
+        cursor.close()

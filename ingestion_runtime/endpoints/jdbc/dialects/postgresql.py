@@ -1,0 +1,285 @@
+"""PostgreSQL: how it is reached, quoted, probed and described, and what its errors mean."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import quote as percent
+
+from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
+from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, RawTable, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.postgresql_types import land
+from ingestion_runtime.model.cursor import CursorType, Watermark
+from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
+from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.watermark import from_ticks, to_ticks
+
+# The session in which probes run: spellings must not depend on how a role or a database is configured.
+_SESSION = "SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'; SET IntervalStyle TO 'postgres'; SET extra_float_digits TO 3"
+_LOCAL_NOW = "now() AT TIME ZONE (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone')"
+
+_QUOTED_OR_MARK = re.compile(
+    r"""\b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | (\$\w*\$).*?\1 | --[^\n]* | /\*.*?\*/ | \?""",
+    re.DOTALL | re.VERBOSE,
+)
+
+_DESCRIBE = """
+WITH RECURSIVE listed(place, name, typid, mod, filled) AS ({listed}), base(place, typid, mod) AS (
+  SELECT place, typid, mod FROM listed
+  UNION ALL
+  SELECT b.place, t.typbasetype, t.typtypmod
+  FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.typid WHERE t.typtype = 'd'
+)
+SELECT l.name, pg_catalog.format_type(l.typid, l.mod), pg_catalog.format_type(b.typid, b.mod), l.filled,
+       CASE WHEN n.nspname = 'pg_catalog' AND t.typtype = 'b' THEN t.typname::text ELSE '' END
+FROM listed l JOIN base b ON b.place = l.place JOIN pg_catalog.pg_type t ON t.oid = b.typid
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE t.typtype <> 'd' ORDER BY l.place
+"""
+
+_KEYS = """
+SELECT a.attname::text FROM pg_catalog.pg_index i
+CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = {oid} AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place
+"""
+
+# Two 64-bit halves of every row's md5, summed: order does not matter, and a change cannot cancel another by accident.
+_FINGERPRINT = """
+SELECT count(*), coalesce(sum(('x' || substr(h, 1, 16))::bit(64)::bigint::numeric), 0)::text,
+       coalesce(sum(('x' || substr(h, 17, 16))::bit(64)::bigint::numeric), 0)::text
+FROM (SELECT md5(ROW({columns})::text) AS h {source}) AS hashed
+"""
+
+# A failed connection attempt carries no SQLSTATE in libpq, only the server's words.
+_CONNECT_WORDS = (
+    (re.compile(r"password authentication failed|no password supplied|role .* does not exist|pg_hba\.conf"), "28000"),
+    (
+        re.compile(r"authentication method|[Pp]eer authentication|certificate|does not support SSL|match host name"),
+        "28000",
+    ),
+    (re.compile(r"database .* does not exist"), "3D000"),
+    (re.compile(r"permission denied for database"), "42501"),
+)
+_ADVICE: tuple[tuple[str, type[IngestionError], str], ...] = (
+    ("28", ConfigError, "Check user, password reference and tls of this connection, and the server's pg_hba.conf."),
+    ("3D000", ConfigError, "Check database of this connection."),
+    ("42501", TerminalError, "Grant the connection's user SELECT on it (and USAGE on its schema)."),
+    ("42P01", TerminalError, "Check schema and table, or query_sql, against the source."),
+    ("3F000", TerminalError, "Check schema and table, or query_sql, against the source."),
+    ("42703", TerminalError, "Check the column names in the configuration against the source."),
+    ("42601", TerminalError, "Check source_filter and query_sql of this table."),
+    ("53", TransientError, "The server is short of disk, memory or connections; run the same command again later."),
+    ("40", TransientError, "The source was busy with conflicting work; run the same command again."),
+    ("55P03", TransientError, "The source is locked by other work; run the same command again."),
+    ("57", TransientError, "The server is starting, stopping or cancelled the query; run the same command again."),
+    ("58", TransientError, "The server met a system error; check its log, then run the same command again."),
+    ("25P0", TransientError, "The server ended the transaction by a timeout; run the same command again."),
+    ("08", TransientError, "Check that the server runs and is reachable, then run the same command again."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgreSQL:
+    """The PostgreSQL dialect; it has no state."""
+
+    name: ClassVar[str] = "postgresql"
+    shares_snapshots: ClassVar[bool] = True
+
+    def engine_url(self) -> str:
+        return "postgresql+psycopg://"
+
+    def connect(self, connection: ConnectionSpec) -> Any:
+        import psycopg  # noqa: PLC0415 - validating a configuration must not load a driver
+
+        opened = psycopg.connect(
+            host=connection.host or "localhost",
+            port=connection.port or 5432,
+            dbname=connection.database,
+            user=connection.user,
+            password=connection.password.resolve() if connection.password else None,
+            connect_timeout=connection.connect_timeout_seconds,
+            application_name="ingestion-runtime",
+            sslmode=connection.tls.mode,
+            autocommit=True,
+            **_tls_files(connection),
+        )
+        opened.execute(_SESSION)
+        opened.set_autocommit(False)
+        opened.set_read_only(True)
+        return opened
+
+    def place(self, connection: ConnectionSpec) -> str:
+        return f"{connection.host or 'localhost'}:{connection.port or 5432}/{connection.database}"
+
+    def jdbc(self, connection: ConnectionSpec) -> JdbcTarget:
+        host = connection.host or "localhost"
+        host = f"[{host}]" if ":" in host else host
+        options = {
+            "ApplicationName": "ingestion-runtime",
+            "connectTimeout": str(connection.connect_timeout_seconds),
+            "tcpKeepAlive": "true",
+            "sslmode": connection.tls.mode,
+            **_tls_files(connection),
+            **dict(connection.jdbc_properties),
+        }
+        return JdbcTarget(
+            url=f"jdbc:postgresql://{host}:{connection.port or 5432}/{percent(connection.database, safe='')}",
+            driver="org.postgresql.Driver",
+            options=tuple(options.items()),
+        )
+
+    def jdbc_text(self, sql: str) -> str:
+        # The driver takes a bare ? for a parameter and ?? for the operator (jsonb has several of them).
+        return _QUOTED_OR_MARK.sub(lambda match: "??" if match[0] == "?" else match[0], sql)
+
+    def hold_snapshot(self, connection: Any) -> str | None:
+        cursor = connection.cursor()
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # The holder sits idle while the others read; an idle timeout would take the snapshot away from under them.
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        cursor.close()
+        ((snapshot,),) = fetch(connection, "SELECT pg_catalog.pg_export_snapshot()")
+        # With BEGIN: without it the statement tears silently where the driver reads in autocommit.
+        return f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {_text(snapshot)}"
+
+    def fault(self, error: BaseException) -> Fault | None:
+        import psycopg  # noqa: PLC0415 - as above
+
+        if not isinstance(error, psycopg.Error):
+            return None
+        text = error.diag.message_primary or " ".join(str(error).split())
+        if error.sqlstate:
+            return Fault(error.sqlstate, None, text)
+        state = next((state for words, state in _CONNECT_WORDS if words.search(text)), None)
+        return Fault(state or ("08000" if isinstance(error, psycopg.OperationalError) else None), None, text)
+
+    def classify(self, fault: Fault, place: str) -> IngestionError:
+        for prefix, kind, remedy in _ADVICE:
+            if (fault.state or "").startswith(prefix):
+                return kind(f"{place}: {fault.text.rstrip('.')}.", remedy=remedy, sqlstate=fault.state)
+        return TerminalError(
+            f"{place}: {fault.text.rstrip('.')}.",
+            remedy="Check the table's settings against the source; the server's log may say more.",
+            sqlstate=fault.state,
+        )
+
+    def quote(self, name: str) -> str:
+        _refuse_nul(name)
+        return '"' + name.replace('"', '""') + '"'
+
+    def relation(self, table: TableSpec) -> str:
+        return f"{self.quote(table.schema)}.{self.quote(table.table)}"
+
+    def literal(self, value: Watermark, column: SourceColumn, *, floor: bool = False) -> str:  # noqa: ARG002 - one spelling each
+        if value.type is CursorType.TEXT:
+            return _text(value.literal)
+        # Through ticks and back: only digits reach the statement, whatever a receipt holds.
+        spelled = from_ticks(value.type, to_ticks(value)).literal
+        if value.type is CursorType.DATE:
+            return f"DATE '{spelled}'"
+        if value.type is CursorType.TIMESTAMP:
+            zoned = column.lands_as.tz is not None
+            return f"TIMESTAMPTZ '{spelled}+00'" if zoned else f"TIMESTAMP '{spelled}'"
+        return f"({spelled})"
+
+    def spell(self, expression: str, column: SourceColumn, kind: CursorType) -> str:
+        if kind is CursorType.TIMESTAMP:
+            zoned = " AT TIME ZONE 'UTC'" if column.lands_as.tz is not None else ""
+            return f"to_char({expression}{zoned}, 'YYYY-MM-DD HH24:MI:SS.US')"
+        if kind is CursorType.DATE:
+            return f"to_char({expression}, 'YYYY-MM-DD')"
+        return expression if kind is CursorType.TEXT else f"({expression})::text"
+
+    def now(self, column: SourceColumn, kind: CursorType) -> str | None:
+        # A clock without a zone may show UTC or the database's time: the later of both holds nothing back that exists.
+        local = f"greatest(now() AT TIME ZONE 'UTC', {_LOCAL_NOW})"
+        if kind is CursorType.TIMESTAMP:
+            return "now()" if column.lands_as.tz is not None else local
+        return {
+            CursorType.DATE: f"({local})::date",
+            CursorType.EPOCH_SECONDS: "ceil(extract(epoch FROM now()))::bigint",
+            CursorType.EPOCH_MILLIS: "ceil(extract(epoch FROM now()) * 1000)::bigint",
+        }.get(kind)
+
+    def misfit(self, column: SourceColumn, kind: CursorType) -> str | None:  # noqa: ARG002 - columns are typed
+        return None
+
+    def misfit_below(self, column: SourceColumn, kind: CursorType) -> str | None:  # noqa: ARG002 - columns are typed
+        return None
+
+    def column(self, raw: RawColumn) -> SourceColumn:
+        return land(raw, self.quote(raw.name))
+
+    def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
+        found = fetch(
+            connection,
+            "SELECT c.oid::bigint, c.reltuples::bigint FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+            f" ON n.oid = c.relnamespace WHERE n.nspname = {_text(table.schema)} AND c.relname = {_text(table.table)}"
+            " AND c.relkind IN ('r', 'v', 'm', 'f', 'p')",
+        )
+        if not found:
+            return None
+        oid, estimate = found[0]
+        columns = _columns(
+            connection,
+            "SELECT attnum::int, attname::text, atttypid, atttypmod, attnotnull FROM pg_catalog.pg_attribute"
+            f" WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped",
+        )
+        keys = tuple(name for (name,) in fetch(connection, _KEYS.format(oid=oid)))
+        # -1: never analysed, and 0 is what a fresh table and a view say.
+        return RawTable(columns, keys, estimate if estimate > 0 else None)
+
+    def describe_query(self, connection: Any, sql: str) -> RawTable:
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT * FROM {sql} LIMIT 0")
+        result, names = cursor.pgresult, [column.name for column in cursor.description]
+        rows = [
+            f"({place}, {_text(name)}, {result.ftype(place)}::oid, {result.fmod(place)}, false)"
+            for place, name in enumerate(names)
+        ]
+        cursor.close()
+        return RawTable(_columns(connection, f"VALUES {', '.join(rows)}") if rows else (), (), None)
+
+    def table_names(self, connection: Any) -> list[str]:
+        rows = fetch(
+            connection,
+            "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+            " ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p')"
+            " AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') LIMIT 10000",
+        )
+        return [name for (name,) in rows]
+
+    def fingerprint(self, connection: Any, columns: Sequence[SourceColumn], source: str) -> tuple[int, str]:
+        # The columns themselves, as the session spells them: the expressions that are read fail on an infinite date.
+        listed = ", ".join(self.quote(column.name) for column in columns)
+        ((rows, first, second),) = fetch(connection, _FINGERPRINT.format(columns=listed, source=source))
+        return rows, f"{first}:{second}"
+
+
+def _columns(connection: Any, listed: str) -> tuple[RawColumn, ...]:
+    columns = []
+    for name, native, base, filled, kind in fetch(connection, _DESCRIBE.format(listed=listed)):
+        modifiers = re.search(r"\((\d+)(?:,(-?\d+))?\)", base) if kind == "numeric" else None
+        arguments = tuple(int(part) for part in modifiers.groups() if part) if modifiers else ()
+        columns.append(RawColumn(name, native, kind, arguments, not filled))
+    return tuple(columns)
+
+
+def _tls_files(connection: ConnectionSpec) -> dict[str, Any]:
+    files = {"sslrootcert": connection.tls.ca, "sslcert": connection.tls.cert, "sslkey": connection.tls.key}
+    return {name: str(path) for name, path in files.items() if path is not None}
+
+
+def _text(value: str) -> str:
+    _refuse_nul(value)
+    # E'' spells backslashes in one way whatever standard_conforming_strings says.
+    return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _refuse_nul(value: str) -> None:
+    if "\0" in value:
+        raise TerminalError(
+            f"{value!r} holds a NUL character, which PostgreSQL knows in no text.",
+            remedy="Correct the name or the watermark.",
+        )

@@ -1,0 +1,197 @@
+"""SQLite's types: every value carries its own, whatever the column was declared as.
+
+A JDBC read of such a column is silent about misfits ('abc' in an INTEGER column reads 0), so each expression guards
+itself: it fails at the source for a value that is not what the declaration says, in the very statement that reads it.
+
+Columns whose declaration says nothing that we know (no type, TIME, NUMERIC without digits ...) land as text: text
+as it is, integers as digits, reals with 17 significant digits (they name one double and no other); blobs are refused.
+"""
+
+import re
+from typing import Any
+
+import pyarrow as pa
+
+from ingestion_runtime.endpoints.jdbc.columns import CLOCK_CURSORS, NUMBER_CURSORS, RawColumn, SourceColumn
+from ingestion_runtime.model.cursor import CursorType
+
+_DECLARED = re.compile(r"\s*([^()]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?\s*")
+_KINDS = {
+    "int": "INT,INTEGER,TINYINT,SMALLINT,MEDIUMINT,BIGINT,INT2,INT4,INT8,UNSIGNED BIG INT,BIGINT UNSIGNED,INT UNSIGNED",
+    "real": "REAL,DOUBLE,DOUBLE PRECISION,FLOAT",
+    "decimal": "DECIMAL,NUMERIC,DEC",
+    "blob": "BLOB,BINARY,VARBINARY",
+    "bool": "BOOLEAN,BOOL",
+    "date": "DATE",
+    "timestamp": "DATETIME,TIMESTAMP",
+}
+_KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words.split(",")}
+_TEXT_WORDS = ("CHAR", "CLOB", "TEXT")  # SQLite's own rule for text affinity
+_MAX_DIGITS = 38
+_REAL_DIGITS = 15  # decimal digits that a double gives back unchanged
+_MAX_EXACT_INT = 2**53
+_TIME_SHAPE = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
+_DAY_SHAPE = "[0-9][0-9][0-9][0-9]-[0-1][0-9]-[0-3][0-9]"
+
+# Read as bytes and checked in Spark: the driver would replace invalid UTF-8 silently. Not for databases in UTF-16.
+UTF16_KIND = "utf16"
+
+
+def kind_of(declared: str) -> tuple[str, tuple[int, ...]]:
+    """Return what a declared type means here (empty: nothing that we know), and its arguments."""
+    match = _DECLARED.fullmatch(declared)
+    if match is None:
+        return "", ()
+    words = " ".join(match[1].upper().split())
+    arguments = tuple(int(part) for part in match.groups()[1:] if part)
+    if words in _KIND_OF:
+        return _KIND_OF[words], arguments
+    # INT anywhere gives integer affinity before text is looked for; such names are none of ours.
+    is_text = "INT" not in words and any(part in words for part in _TEXT_WORDS)
+    return ("text" if is_text else ""), arguments
+
+
+def land(raw: RawColumn, name: str) -> SourceColumn:
+    """Return the way of a column; ``name`` is its quoted name."""
+    if raw.kind == "decimal" and raw.arguments:
+        precision, scale = (*raw.arguments, 0)[:2]
+        if 1 <= precision <= _MAX_DIGITS and scale <= precision:
+            return _decimal(raw, name, precision, scale)
+    maker = {"int": _int, "real": _real, "blob": _blob, "bool": _bool, "date": _date, "timestamp": _timestamp}
+    return maker.get(raw.kind, _string)(raw, name)
+
+
+def day_misfit(name: str) -> str:
+    """Return a predicate for values that are no day from 0001-01-01 to 9999-12-31 in ISO spelling."""
+    return (
+        f"{name} IS NOT NULL AND (typeof({name}) <> 'text' OR {name} NOT GLOB '{_DAY_SHAPE}'"
+        f" OR date({name}) IS NOT {name} OR substr({name}, 1, 4) = '0000')"
+    )
+
+
+def moment_misfit(name: str, separators: str) -> str:
+    """Return a predicate for values that are no moment: a day, one of ``separators``, a time, up to six digits."""
+    day, whole, fraction = f"substr({name}, 1, 10)", f"substr({name}, 1, 19)", f"substr({name}, 21)"
+    return (
+        f"{name} IS NOT NULL AND (typeof({name}) <> 'text'"
+        f" OR {whole} NOT GLOB '{_DAY_SHAPE}[{separators}]{_TIME_SHAPE}' OR substr({name}, 1, 4) = '0000'"
+        f" OR strftime('%Y-%m-%d %H:%M:%S', {whole}) IS NOT {day} || ' ' || substr({name}, 12, 8)"
+        f" OR length({name}) NOT IN (19, 21, 22, 23, 24, 25, 26)"
+        f" OR (length({name}) > 19 AND (substr({name}, 20, 1) <> '.' OR {fraction} GLOB '*[^0-9]*')))"
+    )
+
+
+def _guarded(raw: RawColumn, name: str, value: str, **landing: Any) -> SourceColumn:
+    # The overflow of abs() is SQLite's way to raise an error in an expression; it depends on the column, so that no
+    # version computes it before the first row.
+    failure = f"abs(-9223372036854775807 - ({name} IS NOT NULL))"
+    select = f"CASE WHEN {landing['bad_when']} THEN {failure} ELSE {value} END"
+    return SourceColumn(raw.name, raw.native_type, raw.nullable, select, **landing)
+
+
+def _int(raw: RawColumn, name: str) -> SourceColumn:
+    return _guarded(
+        raw,
+        name,
+        name,
+        read_as="BIGINT",
+        lands_as=pa.int64(),
+        bad_when=f"typeof({name}) NOT IN ('integer', 'null')",
+        reason="no integers",
+        cursors=NUMBER_CURSORS,
+    )
+
+
+def _real(raw: RawColumn, name: str) -> SourceColumn:
+    big = f"{name} > {_MAX_EXACT_INT} OR {name} < -{_MAX_EXACT_INT}"
+    return _guarded(
+        raw,
+        name,
+        name,
+        read_as="DOUBLE",
+        lands_as=pa.float64(),
+        bad_when=f"typeof({name}) NOT IN ('real', 'integer', 'null') OR (typeof({name}) = 'integer' AND ({big}))",
+        reason="no numbers that a double holds exactly",
+    )
+
+
+def _blob(raw: RawColumn, name: str) -> SourceColumn:
+    bad = f"typeof({name}) NOT IN ('blob', 'null')"
+    return _guarded(raw, name, name, read_as="BINARY", lands_as=pa.binary(), bad_when=bad, reason="no blobs")
+
+
+def _bool(raw: RawColumn, name: str) -> SourceColumn:
+    return _guarded(
+        raw,
+        name,
+        name,
+        read_as="INT",
+        lands_as=pa.bool_(),
+        convert="CAST({} AS BOOLEAN)",
+        bad_when=f"typeof({name}) NOT IN ('integer', 'null') OR {name} NOT IN (0, 1)",
+        reason="neither 0 nor 1",
+    )
+
+
+def _date(raw: RawColumn, name: str) -> SourceColumn:
+    return _guarded(
+        raw,
+        name,
+        name,
+        read_as="STRING",
+        lands_as=pa.date32(),
+        convert="CAST({} AS DATE)",
+        bad_when=day_misfit(name),
+        reason="not days spelled YYYY-MM-DD",
+        cursors=frozenset({CursorType.DATE}),
+    )
+
+
+def _timestamp(raw: RawColumn, name: str) -> SourceColumn:
+    return _guarded(
+        raw,
+        name,
+        name,
+        read_as="STRING",
+        lands_as=pa.timestamp("us"),
+        convert="CAST({} AS TIMESTAMP_NTZ)",
+        bad_when=moment_misfit(name, " T"),
+        reason="not spelled YYYY-MM-DD HH:MM:SS with up to six digits of fraction",
+        cursors=frozenset({CursorType.TIMESTAMP}),
+    )
+
+
+def _decimal(raw: RawColumn, name: str, precision: int, scale: int) -> SourceColumn:
+    spelled, whole = f"printf('%.{scale}f', {name})", f"1e{precision - scale}"
+    return _guarded(
+        raw,
+        name,
+        f"CASE typeof({name}) WHEN 'real' THEN {spelled} ELSE CAST({name} AS TEXT) END",
+        read_as="STRING",
+        lands_as=pa.decimal128(precision, scale),
+        convert=f"CAST({{}} AS DECIMAL({precision},{scale}))",
+        # A double stands for the shortest decimal that gives it back: it must have no digits beyond the scale.
+        bad_when=f"typeof({name}) NOT IN ('integer', 'real', 'null')"
+        f" OR (typeof({name}) = 'integer' AND ({name} >= {whole} OR {name} <= -{whole}))"
+        f" OR (typeof({name}) = 'real' AND (abs({name}) >= 1e{min(precision, _REAL_DIGITS) - scale}"
+        f" OR CAST({spelled} AS REAL) <> {name}))",
+        reason=f"no numbers of {precision} digits, {scale} of them after the point",
+    )
+
+
+def _string(raw: RawColumn, name: str) -> SourceColumn:
+    value = f"CASE typeof({name}) WHEN 'real' THEN printf('%!.17g', {name}) ELSE {name} END"
+    utf16 = raw.kind == UTF16_KIND
+    # Text affinity or none: elsewhere a text literal that looks like a number would be compared as one.
+    plain = raw.kind in ("text", UTF16_KIND) or not raw.native_type
+    return _guarded(
+        raw,
+        name,
+        value if utf16 else f"CAST({value} AS BLOB)",
+        read_as="STRING" if utf16 else "BINARY",
+        lands_as=pa.string(),
+        convert="{}" if utf16 else "validate_utf8(CAST({} AS STRING))",
+        bad_when=f"typeof({name}) = 'blob'",
+        reason="blobs in a column of text",
+        cursors=CLOCK_CURSORS | {CursorType.TEXT} if plain else CLOCK_CURSORS,
+    )

@@ -1,0 +1,168 @@
+"""Rows of a relational source on their way to Parquet files, read by Spark."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from ingestion_runtime.endpoints.jdbc.columns import (
+    RANK_COLUMN,
+    SourceColumn,
+    arrow_schema,
+    find_column,
+    spark_type,
+)
+from ingestion_runtime.endpoints.jdbc.database import Database, Snapshot
+from ingestion_runtime.endpoints.jdbc.dialect import fetch
+from ingestion_runtime.endpoints.jdbc.faults import translate_java
+from ingestion_runtime.endpoints.jdbc.sql import RANK_ALIAS, Cursor, bad_values, extraction
+from ingestion_runtime.endpoints.jdbc.strides import stride_conditions
+from ingestion_runtime.model.endpoint import IngestColumns
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.spec import TableSpec
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EVERYTHING: tuple[str, ...] = ("1 = 1",)
+
+
+class SessionProvider(Protocol):
+    """Gives the Spark session of the table that is being read; starts Spark when it is first asked."""
+
+    def session(self) -> "SparkSession": ...
+
+
+@dataclass(frozen=True, slots=True)
+class JdbcReader:
+    """How extracts are read and written: the session they run in and the compression of their files."""
+
+    sessions: SessionProvider
+    compression: str = "zstd"
+
+
+@dataclass(frozen=True, slots=True)
+class JdbcExtract:
+    """The rows of one slice. Nothing is read before ``write_parquet``.
+
+    With ``ranked`` (a text cursor) the files carry one more column, ``_ingest_cursor_rank``: the row's place in the
+    source's own order of cursor values, for no one else can tell which of two texts is newer.
+    """
+
+    table: TableSpec
+    columns: tuple[SourceColumn, ...]
+    condition: str | None
+    database: Database
+    reader: JdbcReader
+    ranked: Cursor | None = None
+    missing: tuple[pa.Field, ...] = ()
+    ingest: IngestColumns | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as they will land, without the housekeeping columns. Needs neither a JVM nor the source."""
+        schema = arrow_schema(self.columns)
+        for added in self.missing:
+            schema = schema.append(pa.field(added.name, added.type))
+        return schema
+
+    def with_missing(self, fields: tuple[pa.Field, ...]) -> "JdbcExtract":
+        """Return the same rows with these columns added as NULL."""
+        return replace(self, missing=self.missing + fields)
+
+    def with_ingest_cols(self, columns: IngestColumns) -> "JdbcExtract":
+        """Return the same rows with the housekeeping columns added."""
+        return replace(self, ingest=columns)
+
+    def write_parquet(self, directory: str) -> None:
+        """Read the rows and write them as Parquet files into ``directory``, which must not exist yet.
+
+        Raises TerminalError, before anything is written, when a value at the source cannot land exactly.
+        """
+        session = self.reader.sessions.session()  # before the snapshot: a JVM takes seconds to start
+        with self.database.snapshot() as snapshot:
+            self._refuse_bad_values(snapshot)
+            try:
+                frame = self._frame(session, snapshot)
+                frame.write.mode("errorifexists").option("compression", self.reader.compression).parquet(directory)
+            except Exception as error:
+                # Where the source cannot hold a snapshot, a bad value may have come after the check: name it.
+                self._refuse_bad_values(snapshot)
+                ours = translate_java(error, self.database)
+                if ours is None:
+                    raise
+                raise ours from None
+
+    def _refuse_bad_values(self, snapshot: Snapshot) -> None:
+        judged = [column for column in self.columns if column.bad_when]
+        if not judged:
+            return
+        (counts,) = fetch(snapshot.connection, bad_values(self.database.dialect, self.table, judged, self.condition))
+        found = [(column, count) for column, count in zip(judged, counts, strict=True) if count]
+        if not found:
+            return
+        listed = "; ".join(f"column {c.name!r} ({c.native_type}): {count} values are {c.reason}" for c, count in found)
+        raise TerminalError(
+            f"Table {self.table.name} holds values that cannot land exactly: {listed}.",
+            remedy="Correct them at the source, exclude them with source_filter, or cast the column in query_sql.",
+            table=self.table.name,
+            columns={column.name: int(count) for column, count in found},
+        )
+
+    def _frame(self, session: "SparkSession", snapshot: Snapshot) -> "DataFrame":
+        from pyspark.sql import functions as F  # noqa: N812, PLC0415 - its usual name; probing runs without Spark
+
+        dialect, split = self.database.dialect, self.table.partition_read
+        column: SourceColumn | None = None
+        conditions = _EVERYTHING
+        # Without a snapshot to share, several connections would read several states: one reads all.
+        if split is not None and dialect.shares_snapshots:
+            column = find_column(self.columns, split.column, "partition_read", self.table.name)
+            conditions = stride_conditions(dialect, column, split)
+        query = extraction(dialect, self.table, self.columns, self.condition, ranked=self.ranked, partitioned=column)
+        target = dialect.jdbc(self.database.spec)
+        frame = session.read.options(**self._options(snapshot.join)).jdbc(
+            target.url, f"({dialect.jdbc_text(query)}) ingest_q", predicates=list(map(dialect.jdbc_text, conditions))
+        )
+        landed = [F.expr(c.convert.format(f"c{place}")).alias(c.name) for place, c in enumerate(self.columns)]
+        landed += [F.lit(None).cast(spark_type(f.type)).alias(f.name) for f in self.missing]
+        landed += [F.col(RANK_ALIAS).alias(RANK_COLUMN)] if self.ranked else []
+        frame = frame.select(*landed)
+        return with_ingest_cols(frame, self.ingest) if self.ingest else frame
+
+    def _options(self, join: str | None) -> Mapping[str, str]:
+        spec = self.database.spec
+        target = self.database.dialect.jdbc(spec)
+        read_as = [f"c{place} {column.read_as}" for place, column in enumerate(self.columns)]
+        read_as += [f"{RANK_ALIAS} BIGINT"] if self.ranked else []
+        options: dict[str, str] = {
+            **dict(target.options),
+            "driver": target.driver,
+            "fetchsize": str(self.table.fetch_size),
+            "customSchema": ", ".join(read_as),
+        }
+        if spec.user is not None:
+            options["user"] = spec.user
+        if spec.password is not None:
+            options["password"] = spec.password.resolve()
+        if join is not None:
+            options["sessionInitStatement"] = join
+        return options
+
+
+def with_ingest_cols(frame: "DataFrame", columns: IngestColumns) -> "DataFrame":
+    """Return ``frame`` with run id, load date, load timestamp, source and slice added to every row."""
+    from pyspark.sql import functions as F  # noqa: N812, PLC0415 - as above
+
+    micros = (columns.loaded_at - _EPOCH) // timedelta(microseconds=1)
+    added: dict[str, Any] = {
+        "_ingest_run_id": F.lit(columns.run_id),
+        "_ingest_load_date": F.lit(columns.load_date.isoformat()).cast("date"),
+        "_ingest_loaded_at": F.timestamp_micros(F.lit(micros)),
+        "_ingest_source": F.lit(columns.source),
+        "_ingest_slice": F.lit(columns.slice),
+    }
+    return frame.withColumns(added)

@@ -1,0 +1,325 @@
+"""The events of a run. Each class carries the name under which the specification, the log and the state know it.
+
+Fields are plain values, so that every subscriber can write them down without knowing the class.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import ClassVar, Protocol
+
+from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.state import Phase, PhaseStatus
+
+
+class Event:
+    """Base of all events. ``level`` is the log level of the line that the event becomes."""
+
+    __slots__ = ()
+
+    name: ClassVar[str]
+    level: ClassVar[str] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An event with its place in the run. ``at`` is aware, in UTC; ``seq`` starts at 1 and has no gaps."""
+
+    event: Event
+    run_id: str
+    table: str | None
+    slice: str | None
+    at: datetime
+    seq: int
+
+
+class Subscriber(Protocol):
+    """Someone who is told of every event, in order, one at a time. What it raises never reaches the table's work."""
+
+    def handle(self, envelope: Envelope) -> None: ...
+
+
+class Emitter(Protocol):
+    """What emits events: an ``EventEmitter``, bound to a table or not."""
+
+    def emit(self, event: Event) -> None: ...
+
+    def bind(self, *, table: str | None = None, slice: str | None = None) -> "Emitter":  # noqa: A002  the envelope's word
+        """Return an emitter that adds these ids to every event."""
+        ...
+
+
+def event_fields(event: Event) -> dict[str, object]:
+    """Return the event's own fields by name, in the order of their declaration."""
+    return {item.name: getattr(event, item.name) for item in fields(event)}  # type: ignore[arg-type]  # all are dataclasses
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A run begins; ``tables`` is how many it will work on."""
+
+    name: ClassVar[str] = "run_start"
+
+    job_name: str
+    load_date: date
+    tables: int
+    max_parallel: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunDone(Event):
+    """A run ended; counts of tables by how they ended."""
+
+    name: ClassVar[str] = "run_done"
+
+    exit_code: int
+    seconds: float
+    done: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failed: int = 0
+    interrupted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TableStarted(Event):
+    """Work on a table begins."""
+
+    name: ClassVar[str] = "table_start"
+
+    mode: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableDone(Event):
+    """A table ended without a failure."""
+
+    name: ClassVar[str] = "table_done"
+
+    status: TableStatus
+    rows_read: int = 0
+    rows_written: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    slices: int = 0
+    seconds: float = 0.0
+    watermark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableFailed(Event):
+    """A table failed; ``stack_hash`` groups equal failures, ``exit_code`` is what it means for the process."""
+
+    name: ClassVar[str] = "table_failed"
+    level: ClassVar[str] = "error"
+
+    error_type: str
+    message: str
+    stack_hash: str
+    exit_code: int
+    remedy: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseMarked(Event):
+    """A phase of the table's day started or ended. The mark itself is written through to the state by the strategy."""
+
+    name: ClassVar[str] = "phase_mark"
+
+    phase: Phase
+    status: PhaseStatus
+    rows: int | None = None
+    location: str | None = None
+    batch_id: str | None = None
+    sequence: int = 0
+    watermark: str | None = None
+    metadata: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMade(Event):
+    """The work of a batch was frozen; ``reason`` says why it looks as it does."""
+
+    name: ClassVar[str] = "plan"
+
+    lower: str | None
+    upper: str | None
+    slices: int
+    estimated_rows: int | None
+    probed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceStarted(Event):
+    """Reading of a slice begins."""
+
+    name: ClassVar[str] = "slice_start"
+    level: ClassVar[str] = "debug"
+
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceStaged(Event):
+    """A slice is staged; ``reused``: an earlier attempt of this batch had done it."""
+
+    name: ClassVar[str] = "slice_staged"
+
+    ordinal: int
+    rows: int
+    bytes: int
+    seconds: float
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolProgress(Event):
+    """An execution tool has something to say."""
+
+    name: ClassVar[str] = "tool_progress"
+    level: ClassVar[str] = "debug"
+
+    tool: str
+    message: str
+    metrics: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMissing(Event):
+    """Columns of the snapshot are gone from the source and arrive as NULL."""
+
+    name: ClassVar[str] = "column_missing"
+    level: ClassVar[str] = "warning"
+
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaDrift(Event):
+    """The source's columns differ from the snapshot."""
+
+    name: ClassVar[str] = "schema_drift"
+    level: ClassVar[str] = "warning"
+
+    added: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    retyped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowsSetAside(Event):
+    """Rows without a key went to quarantine."""
+
+    name: ClassVar[str] = "rows_quarantined"
+    level: ClassVar[str] = "warning"
+
+    rows: int
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatesResolved(Event):
+    """Rows of a batch that lost against a newer row with the same key."""
+
+    name: ClassVar[str] = "duplicate_keys"
+    level: ClassVar[str] = "warning"
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTakenOver(Event):
+    """The lease's former holder never released it; ``token`` is the new fencing token."""
+
+    name: ClassVar[str] = "lease_taken_over"
+    level: ClassVar[str] = "warning"
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecovered(Event):
+    """A batch of an earlier run was found open; ``how`` says what became of it."""
+
+    name: ClassVar[str] = "batch_recovered"
+    level: ClassVar[str] = "warning"
+
+    batch_id: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRetried(Event):
+    """A publish was refused because the table moved, and is tried again from the staged files."""
+
+    name: ClassVar[str] = "publish_retried"
+    level: ClassVar[str] = "warning"
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateRebuilt(Event):
+    """The state lagged the table's receipt and was brought up to it."""
+
+    name: ClassVar[str] = "state_rebuilt"
+    level: ClassVar[str] = "warning"
+
+    batch_id: str
+    sequence: int
+    watermark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowsBeyondNow(Event):
+    """Rows later than the source's own now; they are read once their time has come."""
+
+    name: ClassVar[str] = "rows_beyond_now"
+    level: ClassVar[str] = "warning"
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class NullCursorRows(Event):
+    """Rows without a cursor, and the policy that was applied to them."""
+
+    name: ClassVar[str] = "null_cursor_rows"
+    level: ClassVar[str] = "warning"
+
+    rows: int
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTable:
+    """A table at work, and the slice it was last heard of at."""
+
+    table: str
+    slice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat(Event):
+    """The run is alive: how many tables it has, and which it works on."""
+
+    name: ClassVar[str] = "heartbeat"
+
+    total: int
+    done: int
+    failed: int
+    running: tuple[RunningTable, ...] = ()
+    spark: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StagingCleaned(Event):
+    """Leftovers of earlier runs were removed from staging."""
+
+    name: ClassVar[str] = "staging_cleaned"
+
+    directories: int

@@ -1,0 +1,86 @@
+"""What all tables of a run share, and how one table's context is made of it."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ingestion_runtime.endpoints.factory import EndpointFactory, Endpoints
+from ingestion_runtime.events.types import Emitter
+from ingestion_runtime.metadata.runtime import MetadataAccess
+from ingestion_runtime.model.errors import IngestionError
+from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
+from ingestion_runtime.planning.adaptive import AdaptivePlanner
+from ingestion_runtime.planning.probe import RowCountProbe
+from ingestion_runtime.publishing.ledger import Ledger
+from ingestion_runtime.publishing.publisher import Publisher
+from ingestion_runtime.publishing.recovery import Grip, Recovery
+from ingestion_runtime.publishing.sink import LakeSink
+from ingestion_runtime.staging import Staging
+from ingestion_runtime.state.buffered import BufferedState
+from ingestion_runtime.state.leases import LeaseKeeper
+from ingestion_runtime.strategies.context import ExecutionContext
+from ingestion_runtime.tools.failpoints import Failpoints
+from ingestion_runtime.tools.spark import SparkTool
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """The collaborators of one run. ``failed_early`` holds tables that the preflight found broken, by ``schema.table``."""
+
+    configuration: Configuration
+    options: RunOptions
+    factory: EndpointFactory
+    tool: SparkTool
+    staging: Staging
+    state: BufferedState
+    keeper: LeaseKeeper
+    metadata: MetadataAccess
+    emitter: Emitter
+    failpoints: Failpoints
+    interrupted: threading.Event
+    clock: Callable[[], datetime]
+    failed_early: Mapping[str, IngestionError]
+
+    @property
+    def owner(self) -> str:
+        """Who publishes: the job's name, so that a copy of a configuration under another name is told apart."""
+        return self.configuration.runtime.job_name
+
+
+def build_context(run: RunContext, table: TableSpec, endpoints: Endpoints, grip: Grip, emitter: Emitter) -> ExecutionContext:
+    """Settle a table under its lease and return what its strategy works with; raises what ``Recovery.settle`` raises."""
+    reload = table.name in run.options.reload
+    ledger = Ledger(
+        state=run.state,
+        key=endpoints.target.key,
+        source_id=table.connection,
+        run_id=run.options.run_id,
+        load_date=run.options.load_date,
+        mode=table.mode,
+        emitter=emitter,
+        clock=run.clock,
+    )
+    publisher = Publisher(endpoints.target, run.owner, lambda: grip.token, emitter, run.failpoints, table.name)
+    sink = LakeSink(table, run.staging, endpoints.raw, publisher, emitter)
+    recovery = Recovery(endpoints.target, sink, ledger, grip, run.owner, table.name, emitter)
+    runtime = run.configuration.runtime
+    return ExecutionContext(
+        table=table,
+        options=run.options,
+        slicing=runtime.slicing,
+        finalize=runtime.finalize_full_refresh,
+        reload=reload,
+        settled=recovery.settle(reload=reload),
+        source=endpoints.source,
+        sink=sink,
+        planner=AdaptivePlanner(RowCountProbe(endpoints.source.count_rows)),
+        ledger=ledger,
+        grip=grip,
+        metadata=run.metadata,
+        emitter=emitter,
+        failpoints=run.failpoints,
+        interrupted=run.interrupted,
+        prepare_engine=run.tool.prepare,
+        clock=run.clock,
+    )

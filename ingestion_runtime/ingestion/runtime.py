@@ -1,0 +1,97 @@
+"""One table in one run, and all tables of a run on a thread pool."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+
+from ingestion_runtime.events.types import TableDone, TableFailed, TableStarted, ToolProgress
+from ingestion_runtime.ingestion.context import RunContext, build_context
+from ingestion_runtime.ingestion.failures import classify, describe_failure
+from ingestion_runtime.model.errors import InterruptedRunError
+from ingestion_runtime.model.result import TableResult, TableStatus
+from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.publishing.recovery import Grip
+from ingestion_runtime.strategies import STRATEGY_REGISTRY
+from ingestion_runtime.strategies.context import Outcome
+
+
+def run_ingestion(run: RunContext, tables: Sequence[TableSpec]) -> tuple[TableResult, ...]:
+    """Bring all tables up to date and return their results in the order given. One table's failure never stops another."""
+    with ThreadPoolExecutor(run.configuration.runtime.max_parallel_tables, thread_name_prefix="table") as pool:
+        futures: dict[Future[TableResult], TableSpec] = {pool.submit(_ingest_one_table, run, t): t for t in tables}
+        results: dict[str, TableResult] = {}
+        for future in as_completed(futures):
+            results[futures[future].name] = future.result()
+    return tuple(results[table.name] for table in tables)
+
+
+def _ingest_one_table(run: RunContext, table: TableSpec) -> TableResult:
+    begun = time.monotonic()
+    emitter = run.emitter.bind(table=table.name)
+    emitter.emit(TableStarted(table.mode, table.connection))
+    try:
+        outcome = _bring_up_to_date(run, table)
+    except Exception as raised:  # noqa: BLE001 - the table's end, whatever it was; the others go on
+        return _fail(run, table, raised, time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    emitter.emit(
+        TableDone(
+            status=outcome.status,
+            rows_read=outcome.rows_read,
+            rows_written=outcome.rows_written,
+            duplicates=outcome.duplicates,
+            quarantined=outcome.quarantined,
+            slices=outcome.slices,
+            seconds=round(seconds, 3),
+            watermark=outcome.watermark,
+        )
+    )
+    return TableResult(
+        table=table.name,
+        mode=table.mode,
+        status=outcome.status,
+        rows_read=outcome.rows_read,
+        rows_written=outcome.rows_written,
+        duplicates=outcome.duplicates,
+        quarantined=outcome.quarantined,
+        slices=outcome.slices,
+        watermark=outcome.watermark,
+        seconds=seconds,
+    )
+
+
+def _bring_up_to_date(run: RunContext, table: TableSpec) -> Outcome:
+    if table.name in run.failed_early:
+        raise run.failed_early[table.name]
+    emitter = run.emitter.bind(table=table.name)
+    session = run.tool.table_session()
+    group = f"{run.options.run_id}/{table.name}"
+    session.name_jobs(group, f"{table.mode} {table.name}")
+    endpoints = run.factory.build_endpoints(table, session)
+    grip = Grip(run.keeper, endpoints.target.key)
+    try:
+        # What was preloaded may be another run's past: until the lease was ours, it could move the table.
+        run.state.refresh(endpoints.target.key)
+        emitter.emit(ToolProgress("lease", f"holding {endpoints.target.key} with token {grip.token}"))
+        context = build_context(run, table, endpoints, grip, emitter)
+        return STRATEGY_REGISTRY[table.mode].execute(context)
+    finally:
+        grip.release()
+
+
+def _fail(run: RunContext, table: TableSpec, raised: Exception, seconds: float) -> TableResult:
+    error = classify(raised, table.name, interrupted=run.interrupted.is_set())
+    failure = describe_failure(raised, error)
+    run.emitter.bind(table=table.name).emit(
+        TableFailed(
+            error_type=failure.type,
+            message=failure.message,
+            stack_hash=failure.stack_hash,
+            exit_code=failure.exit_code,
+            remedy=error.remedy,
+            seconds=round(seconds, 3),
+        )
+    )
+    stopped = isinstance(error, InterruptedRunError)
+    status = TableStatus.INTERRUPTED if stopped else TableStatus.FAILED
+    return TableResult(table=table.name, mode=table.mode, status=status, seconds=seconds, failure=failure)

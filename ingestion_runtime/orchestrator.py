@@ -1,0 +1,232 @@
+"""One run over many tables: preflight, state, events, the tables themselves, and what remains to be cleaned up."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from ingestion_runtime.endpoints.factory import EndpointFactory
+from ingestion_runtime.events.buffer import TimeAwareBufferedSink
+from ingestion_runtime.events.emitter import EventEmitter
+from ingestion_runtime.events.heartbeat import Heartbeat
+from ingestion_runtime.events.outbox import Outbox
+from ingestion_runtime.events.state_subscriber import StateEventSubscriber, TableIdentity
+from ingestion_runtime.events.structured_log import StructuredLogSubscriber
+from ingestion_runtime.events.types import RunDone, RunStarted, StagingCleaned
+from ingestion_runtime.ingestion.context import RunContext
+from ingestion_runtime.ingestion.runtime import run_ingestion
+from ingestion_runtime.metadata.cache import MetadataCacheManager
+from ingestion_runtime.metadata.runtime import build_metadata_access, collect_metadata
+from ingestion_runtime.model.errors import IngestionError, TransientError
+from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
+from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
+from ingestion_runtime.staging import Staging
+from ingestion_runtime.state.buffered import BufferedState
+from ingestion_runtime.state.leases import LeaseKeeper
+from ingestion_runtime.state.processes import current_holder
+from ingestion_runtime.state.sqlite import sqlite_store
+from ingestion_runtime.tools.failpoints import Failpoints
+from ingestion_runtime.tools.files import LocalFiles
+from ingestion_runtime.tools.jars import JarCache, default_cache_directory
+from ingestion_runtime.tools.java import require_java
+from ingestion_runtime.tools.spark import SparkTool
+
+_LOG = logging.getLogger(__name__)
+# Credentials concern the whole run; after them a final failure outweighs one worth a retry, and that a busy table.
+_PRECEDENCE = (2, 1, 3, 4)
+
+
+class Interruption:
+    """Turns SIGINT and SIGTERM into a request to stop; a second one gets the default treatment."""
+
+    def __init__(self) -> None:
+        self.requested = threading.Event()
+        self.signal: int | None = None
+        self._over = threading.Event()
+
+    @contextmanager
+    def listening(self, cancel: Callable[[], None]) -> Iterator[None]:
+        """Listen while the block runs, on the main thread; ``cancel`` ends what is waiting for an engine."""
+        watcher = threading.Thread(target=self._wait, args=(cancel,), name="interruption", daemon=True)
+        watcher.start()
+        previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self._over.set()
+
+    def _wait(self, cancel: Callable[[], None]) -> None:
+        # Not in the handler: it runs between two bytecodes of the main thread, which may hold any lock.
+        while not self._over.wait(0.1):
+            if self.requested.is_set():
+                cancel()
+                return
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+        self.requested.set()
+        signal.signal(number, signal.SIG_DFL)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run: a configuration, the tables selected from it, and the options of the command line."""
+
+    configuration: Configuration
+    tables: tuple[TableSpec, ...]
+    options: RunOptions
+
+
+def run(request: RunRequest, environment: Mapping[str, str]) -> RunResult:
+    """Run the tables and return how they ended.
+
+    Raises ConfigError for credentials and TransientError for a state database that cannot be reached: both before any
+    effect. What happens to single tables is in the result.
+    """
+    begun = time.monotonic()
+    interruption = Interruption()
+    with ExitStack() as stack:
+        context = _prepare(request, environment, interruption, stack)
+        stack.enter_context(interruption.listening(context.tool.cancel_all))
+        options, tables = request.options, request.tables
+        runtime = request.configuration.runtime
+        context.emitter.emit(RunStarted(runtime.job_name, options.load_date, len(tables), runtime.max_parallel_tables))
+        results = run_ingestion(context, tables)
+        _clean_staging(context, tables)
+        code = exit_code(results, interruption.signal)
+        seconds = time.monotonic() - begun
+        context.emitter.emit(_run_done(results, code, seconds))
+        return RunResult(options.run_id, runtime.job_name, options.load_date, seconds, code, results)
+
+
+def exit_code(results: Sequence[TableResult], interrupted_by: int | None) -> int:
+    """Return the process's exit code: 0 when all is well, 128 + signal when interrupted, else the gravest failure."""
+    codes = {result.failure.exit_code for result in results if result.failure}
+    if interrupted_by is not None and any(r.status is TableStatus.INTERRUPTED for r in results):
+        return 128 + interrupted_by
+    return next((code for code in _PRECEDENCE if code in codes), 0)
+
+
+def _prepare(
+    request: RunRequest, environment: Mapping[str, str], interruption: Interruption, stack: ExitStack
+) -> RunContext:
+    """Build what the run needs, in the order in which it may fail: credentials first, before anything is touched."""
+    configuration, options = request.configuration, request.options
+    runtime = configuration.runtime
+    logs = Path(runtime.logging.event_sink or Path(runtime.state_database).parent / "logs")
+    failpoints = Failpoints.from_environment(environment)
+    tool = SparkTool.from_config(
+        runtime, require_java, JarCache(default_cache_directory()).ensure, logs / f"spark-{options.run_id}.log"
+    )
+    files = LocalFiles()
+    factory = EndpointFactory(configuration, tool, files)
+    stack.callback(factory.close)
+    failed = dict(_check_connections(factory, request.tables))
+    store = sqlite_store(runtime.state_database)
+    store.open()
+    stack.callback(store.close)
+    buffer = TimeAwareBufferedSink(store.append_records, runtime.state_flush_every, runtime.state_flush_age_seconds)
+    state = BufferedState(store, buffer)
+    keeper = stack.enter_context(LeaseKeeper(store, current_holder(options.run_id)))
+    stack.callback(tool.stop)
+    emitter = _wire_events(request, factory, state, tool, logs, stack)
+    cache = MetadataCacheManager(Path(configuration.metadata.cache_path), configuration.metadata.ttl_hours)
+    if configuration.metadata.enabled:
+        asked = [(t.connection, t, factory.metadata_endpoint(t)) for t in request.tables if t.name not in failed]
+        failed |= collect_metadata(asked, cache, configuration.metadata.policy)
+    state.preload([factory.target_key(table) for table in request.tables], options.load_date)
+    return RunContext(
+        configuration=configuration,
+        options=options,
+        factory=factory,
+        tool=tool,
+        staging=Staging(runtime.staging, files),
+        state=state,
+        keeper=keeper,
+        metadata=build_metadata_access(configuration.metadata, cache),
+        emitter=emitter,
+        failpoints=failpoints,
+        interrupted=interruption.requested,
+        clock=_utc_now,
+        failed_early=failed,
+    )
+
+
+def _check_connections(factory: EndpointFactory, tables: Sequence[TableSpec]) -> Iterator[tuple[str, IngestionError]]:
+    """Yield the tables whose source cannot be reached; wrong credentials end the run before its first effect."""
+    unreachable: dict[str, TransientError] = {}
+    for name in dict.fromkeys(table.connection for table in tables):
+        try:
+            factory.database(name).check()
+        except TransientError as error:
+            unreachable[name] = error
+    for table in tables:
+        if table.connection in unreachable:
+            yield table.name, unreachable[table.connection]
+
+
+def _wire_events(
+    request: RunRequest,
+    factory: EndpointFactory,
+    state: BufferedState,
+    tool: SparkTool,
+    logs: Path,
+    stack: ExitStack,
+) -> EventEmitter:
+    runtime, options = request.configuration.runtime, request.options
+    emitter = EventEmitter(options.run_id)
+    identities = {t.name: TableIdentity(factory.target_key(t), t.connection, t.mode) for t in request.tables}
+    emitter.subscribe(StateEventSubscriber(state, identities.get, options.load_date))
+    stack.callback(_flush, state)
+    if runtime.logging.emit_structured:
+        outbox = Outbox(runtime.hdfs_outbox_root, options.run_id) if runtime.hdfs_outbox_root else None
+        log = StructuredLogSubscriber(logs, options.run_id, outbox, runtime.logging.level)
+        if outbox is not None:
+            stack.callback(outbox.close)
+        stack.callback(log.close)
+        emitter.subscribe(log)
+    heartbeat = Heartbeat(emitter, options.heartbeat_seconds, tool.metrics)
+    emitter.subscribe(heartbeat)
+    stack.enter_context(heartbeat)
+    return emitter
+
+
+def _flush(state: BufferedState) -> None:
+    """Events are for looking at: if they cannot be written the run says so, and what it did stands."""
+    try:
+        state.close()
+    except IngestionError as error:
+        _LOG.warning("Events were not recorded in the state: %s", error)
+
+
+def _clean_staging(context: RunContext, tables: Sequence[TableSpec]) -> None:
+    keys = {table.name: context.factory.target_key(table) for table in tables}
+    batches = {batch.id for key in keys.values() if (batch := context.state.open_batch(key))}
+    removed = context.staging.ttl_cleanup(tables, batches)
+    if removed:
+        context.emitter.emit(StagingCleaned(removed))
+
+
+def _run_done(results: Sequence[TableResult], code: int, seconds: float) -> RunDone:
+    counts = {status: sum(result.status is status for result in results) for status in TableStatus}
+    return RunDone(
+        exit_code=code,
+        seconds=round(seconds, 3),
+        done=counts[TableStatus.DONE],
+        unchanged=counts[TableStatus.UNCHANGED],
+        skipped=counts[TableStatus.SKIPPED],
+        failed=counts[TableStatus.FAILED],
+        interrupted=counts[TableStatus.INTERRUPTED],
+    )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,36 @@
+"""Does a branch hold what its manifests promise? Judged before anyone can see it."""
+
+from collections.abc import Iterator
+
+from ingestion_runtime.model.batch import Batch, WriteMode
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.target import Payload, Written
+
+
+def audit(batch: Batch, payload: Payload, written: Written) -> None:
+    """Raise TerminalError, naming every finding, unless the branch is right."""
+    findings = tuple(_find(batch, payload, written))
+    if findings:
+        raise TerminalError(
+            f"{batch.key}: the audit refused batch {batch.id}: {'; '.join(findings)}.",
+            remedy="Nothing was published. Correct primary_keys, merge_filter or the source's duplicates, then run again.",
+            table=str(batch.key),
+            batch=batch.id,
+            findings=findings,
+        )
+
+
+def _find(batch: Batch, payload: Payload, written: Written) -> Iterator[str]:
+    if written.rows != payload.rows:
+        yield f"{written.rows} rows were written, the manifests promise {payload.rows}"
+    if written.null_keys:
+        yield f"{written.null_keys} rows have a NULL in the primary key"
+    if batch.write is WriteMode.MERGE and written.found != written.keys:
+        yield f"{written.keys} keys were merged, the table holds {written.found} rows for them (does merge_filter miss some?)"
+    if batch.write is WriteMode.REPLACE:
+        keeps_newest = batch.mode == "scd1"
+        if not keeps_newest and written.keys != written.rows:
+            yield f"{written.rows - written.keys} rows repeat a primary key"
+        expected = written.keys if keeps_newest else written.rows
+        if written.total != expected:
+            yield f"the table would hold {written.total} rows, expected {expected}"

@@ -1,0 +1,159 @@
+"""Publishing one batch: branch, write, audit, land raw, compare-and-set. Refused publishes are written again, never retried."""
+
+import dataclasses
+import uuid
+from collections.abc import Callable
+
+from ingestion_runtime.events.types import DuplicatesResolved, Emitter, PublishRetried
+from ingestion_runtime.model.batch import Batch, Publication, Receipt
+from ingestion_runtime.model.errors import (
+    IngestionError,
+    OutcomeUnknownError,
+    PublishRaceError,
+    StaleMainError,
+    TransientError,
+)
+from ingestion_runtime.model.target import Payload, TargetHead, TargetTable, Written
+from ingestion_runtime.publishing.audit import audit
+from ingestion_runtime.tools.failpoints import Failpoints
+
+# Each attempt writes the staged files again; a compaction that wins five times in a row is a schedule to correct.
+MAX_ATTEMPTS = 5
+
+
+class Publisher:
+    """Publishes batches of one table under one lease."""
+
+    def __init__(
+        self,
+        target: TargetTable,
+        owner: str,
+        fence: Callable[[], int],
+        emitter: Emitter,
+        failpoints: Failpoints,
+        table: str,
+    ) -> None:
+        self._target = target
+        self._owner = owner
+        self._fence = fence
+        self._emitter = emitter
+        self._failpoints = failpoints
+        self._table = table
+
+    def publish(self, batch: Batch, payload: Payload, land: Callable[[], object]) -> Publication:
+        """Make the payload visible with its receipt, or leave everything as it was.
+
+        ``land`` puts the files into raw; it is called after the audit and before the commit, and may be called again.
+        Raises TerminalError when the audit refuses, StaleMainError when the table is not what its receipt describes,
+        TransientError when another run published or holds a higher fence, OutcomeUnknownError when the answer was lost.
+        """
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            head = self._target.prepare(payload)
+            require_base(batch, head, self._fence(), self._table)
+            try:
+                return self._attempt(batch, payload, head, land)
+            except PublishRaceError as race:
+                self._emitter.emit(PublishRetried(attempt, race.message))
+        raise TransientError(
+            f"{self._table}: the table moved {MAX_ATTEMPTS} times while batch {batch.id} was written.",
+            remedy="Run again when its compaction has ended.",
+            batch=batch.id,
+        )
+
+    def _attempt(self, batch: Batch, payload: Payload, head: TargetHead, land: Callable[[], object]) -> Publication:
+        written = self._target.write(batch, uuid.uuid4().hex[:8], payload, head)
+        try:
+            self._failpoints.hit("after-branch", self._table)
+            audit(batch, payload, written)
+            if not written.changed and head.receipt and head.receipt.watermark == batch.plan.watermark:
+                self._target.discard(written.branch)
+                location = self._target.location()
+                return Publication(head.receipt, location, rows=0, changed=False, duplicates=_duplicates(batch, written))
+            land()
+            self._failpoints.hit("before-publish", self._table)
+            return self._commit(batch, head, written)
+        except (OutcomeUnknownError, PublishRaceError):
+            raise
+        except IngestionError:
+            self._target.discard(written.branch)
+            raise
+
+    def _commit(self, batch: Batch, head: TargetHead, written: Written) -> Publication:
+        if not written.changed and written.base is not None:
+            # The watermark moves over rows that changed nothing: a new receipt on the old snapshot.
+            written = dataclasses.replace(written, snapshot=written.base)
+        receipt = self._receipt(batch, head, written)
+        try:
+            location = self._target.publish(batch.base, written, receipt)
+        except PublishRaceError:
+            self._target.discard(written.branch)
+            raise
+        except Exception as error:
+            location = self._find_out(receipt, error)
+        self._failpoints.hit("after-publish", self._table)
+        duplicates = _duplicates(batch, written)
+        if duplicates:
+            self._emitter.emit(DuplicatesResolved(duplicates))
+        return Publication(receipt, location, rows=written.added, changed=True, duplicates=duplicates)
+
+    def _receipt(self, batch: Batch, head: TargetHead, written: Written) -> Receipt:
+        return Receipt(
+            batch_id=batch.id,
+            sequence=batch.sequence,
+            previous=head.receipt.batch_id if head.receipt else None,
+            mode=batch.mode,
+            write=batch.write,
+            load_date=batch.load_date,
+            watermark=batch.plan.watermark,
+            fingerprint=batch.plan.fingerprint,
+            fence=self._fence(),
+            owner=self._owner,
+            rows=written.rows,
+        )
+
+    def _find_out(self, receipt: Receipt, error: Exception) -> str:
+        """The commit failed in an unforeseen way: only the table knows whether it happened."""
+        try:
+            head = self._target.head()
+        except Exception:  # noqa: BLE001 - the same outage, most likely; the next run asks again
+            head = None
+        if head is not None and head.receipt is not None and head.receipt.batch_id == receipt.batch_id:
+            return head.location
+        raise OutcomeUnknownError(
+            f"{self._table}: the commit of batch {receipt.batch_id} was not answered ({type(error).__name__}: {error}).",
+            remedy="Run again: the table's receipt tells the next run whether it happened.",
+            batch=receipt.batch_id,
+        ) from error
+
+
+def require_base(batch: Batch, head: TargetHead, fence: int, table: str) -> None:
+    """Raise unless the table is what the batch was frozen on, and no other run has announced a higher fence."""
+    if head.fence > fence:
+        raise TransientError(
+            f"{table}: another run took the table over (its fence is {head.fence}, ours {fence}).",
+            remedy="Let it finish, then run again.",
+            fence=head.fence,
+        )
+    found = head.receipt.batch_id if head.receipt else None
+    if found != batch.base:
+        raise TransientError(
+            f"{table}: another run published batch {found} while batch {batch.id} was under way.",
+            remedy="Run again; the new run starts from there.",
+            batch=batch.id,
+        )
+    if head.damage and not batch.reload:
+        raise damaged(table, head.damage)
+
+
+def damaged(table: str, damage: str) -> StaleMainError:
+    """Return the error for a table that left the path its receipt describes."""
+    return StaleMainError(
+        f"{table}: the target is not as the last run left it: {damage}.",
+        remedy=f"Bring back the snapshot tagged ingest_last, or replace the table from the source with --reload {table}.",
+        table=table,
+        damage=damage,
+    )
+
+
+def _duplicates(batch: Batch, written: Written) -> int:
+    return written.rows - written.keys if batch.mode == "scd1" else 0

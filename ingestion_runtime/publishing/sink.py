@@ -1,0 +1,103 @@
+"""The sink that strategies talk to: staging, raw and target behind the specification's names."""
+
+import pyarrow as pa
+
+from ingestion_runtime.endpoints.raw import RawZone
+from ingestion_runtime.events.types import Emitter, RowsSetAside
+from ingestion_runtime.model.batch import Batch, Publication, RawBatch, StagedSlice
+from ingestion_runtime.model.cursor import CursorType, Slice
+from ingestion_runtime.model.endpoint import Capabilities, Extract
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.model.target import Payload
+from ingestion_runtime.publishing.publisher import Publisher
+from ingestion_runtime.staging import Staging
+from ingestion_runtime.tools.parquet import read_schema
+
+
+class LakeSink:
+    """One table's way into the lake. Implements ``IncrementalSink``."""
+
+    def __init__(self, table: TableSpec, staging: Staging, raw: RawZone, publisher: Publisher, emitter: Emitter) -> None:
+        self._table = table
+        self._staging = staging
+        self._raw = raw
+        self._publisher = publisher
+        self._emitter = emitter
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Every cursor type: a sink stores them as they come."""
+        return Capabilities(incremental=True, literal_formats=frozenset(CursorType), staging=True, commit=True)
+
+    def find_staged(self, batch: Batch, piece: Slice) -> StagedSlice | None:
+        """Return the slice if this very batch staged it and its files still have the recorded hashes."""
+        return self._staging.find(self._table, batch, piece)
+
+    def stage(self, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
+        """Stage a slice; raises TerminalError for NULL keys where the policy refuses them."""
+        return self._staging.stage(self._table, batch, piece, extract)
+
+    def stage_incremental_slice(self, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
+        """Stage one slice of an incremental batch."""
+        return self.stage(batch, piece, extract)
+
+    def find_raw(self, batch: Batch) -> RawBatch | None:
+        """Return the batch if it has landed in raw and its files are as they were; raises TerminalError if they are not."""
+        raw = self._raw.find(batch)
+        if raw is not None:
+            self._raw.verify(raw)
+        return raw
+
+    def write_raw(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> RawBatch:
+        """Land the staged files in raw by one rename."""
+        self._require_one_schema(staged)
+        raw = self._raw.land(batch, staged)
+        if raw.manifest.quarantined:
+            self._emitter.emit(RowsSetAside(raw.manifest.quarantined, raw.directory))
+        for piece in staged:
+            self._staging.mark_landed(piece)
+        return raw
+
+    def finalize_full(self, batch: Batch, raw: RawBatch) -> Publication:
+        """Publish a landed batch as the whole table."""
+        files = tuple(f"{raw.directory}/{file.path}" for file in raw.manifest.files)
+        return self._publisher.publish(batch, _payload(files, raw.manifest.rows), land=lambda: None)
+
+    def commit_incremental(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> Publication:
+        """Merge the staged slices on a branch, audit, land raw, publish."""
+        self._require_one_schema(staged)
+        files = tuple(f"{piece.directory}/{file.path}" for piece in staged for file in piece.manifest.files)
+        rows = sum(piece.manifest.rows for piece in staged)
+        return self._publisher.publish(batch, _payload(files, rows), land=lambda: self.write_raw(batch, staged))
+
+    def close(self, batch: Batch, publication: Publication | None) -> None:
+        """Mark the raw batch as what it became, and remove its staging."""
+        if publication is not None and publication.changed:
+            self._raw.mark_published(batch)
+        else:
+            self._raw.mark_abandoned(batch)
+
+    def remove_staging(self, batch: Batch) -> None:
+        """Remove the batch's slices; called last, when everything else is recorded."""
+        self._staging.remove(self._table, batch)
+
+    def has_raw(self, batch_id: str, load_date_iso: str) -> bool:
+        """Whether a batch of that id stands in raw for that load date."""
+        return self._raw.exists(batch_id, load_date_iso)
+
+    def _require_one_schema(self, staged: tuple[StagedSlice, ...]) -> None:
+        first = staged[0].manifest.fields
+        for piece in staged[1:]:
+            # The rank of a text cursor and nothing else may differ; it never does, because text is not split.
+            if piece.manifest.fields != first:
+                raise TerminalError(
+                    f"{self._table.name}: the source changed its columns between two slices of one batch.",
+                    remedy="Run the table with --reload; the open batch is given up and read again.",
+                    table=self._table.name,
+                )
+
+
+def _payload(files: tuple[str, ...], rows: int) -> Payload:
+    schema: pa.Schema = read_schema(files[0])
+    return Payload(files, schema, rows)

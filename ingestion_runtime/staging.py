@@ -1,0 +1,162 @@
+"""Staged slices: attempt directories, manifests written last, markers, and the clean-up of what is left over.
+
+{root}/{schema}/{table}/inc={column}/slices/{16 hex}/      (inc=- for a full refresh)
+    _RANGE.json                 which batch and slice this is
+    attempt=xxxxxxxx/           one try to stage it
+        part-*.parquet          the rows
+        _quarantine/*.parquet   rows with a NULL key, where the policy sets them aside
+        _MANIFEST.json          written last; decides
+    _SUCCESS, _LANDED           for people and other tools; nothing here believes them
+"""
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from ingestion_runtime.documents import dump_document, load_document
+from ingestion_runtime.model.batch import Batch, SliceManifest, StagedSlice
+from ingestion_runtime.model.cursor import Slice
+from ingestion_runtime.model.endpoint import Extract
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.spec import NullKeys, StagingSpec, TableSpec
+from ingestion_runtime.tools.files import Files
+from ingestion_runtime.tools.parquet import (
+    count_null_keys,
+    list_parquet,
+    measure_file,
+    read_schema,
+    schema_fields,
+    set_null_keys_aside,
+)
+
+MANIFEST = "_MANIFEST.json"
+RANGE = "_RANGE.json"
+SUCCESS = "_SUCCESS"
+LANDED = "_LANDED"
+QUARANTINE = "_quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRange:
+    """What ``_RANGE.json`` says: whose slice a directory holds."""
+
+    batch_id: str
+    piece: Slice
+
+
+class Staging:
+    """The staging area of one configuration."""
+
+    def __init__(self, spec: StagingSpec, files: Files, clock: Callable[[], float] = time.time) -> None:
+        self._spec = spec
+        self._files = files
+        self._clock = clock
+
+    def slice_directory(self, table: TableSpec, batch: Batch, piece: Slice) -> str:
+        """Return where a slice of this very batch is staged: batches never share a slice."""
+        column = table.incremental_column or "-"
+        identity = "\x00".join((table.name, column, batch.id, dump_document(piece)))
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        return f"{self._spec.root}/{table.schema}/{table.table}/inc={column}/slices/{digest}"
+
+    def find(self, table: TableSpec, batch: Batch, piece: Slice) -> StagedSlice | None:
+        """Return the slice if this batch staged it and every file still has its recorded size and hash."""
+        directory = self.slice_directory(table, batch, piece)
+        for name in self._files.names(directory):
+            attempt = f"{directory}/{name}"
+            if name.startswith("attempt=") and self._files.exists(f"{attempt}/{MANIFEST}"):
+                manifest = load_document(SliceManifest, self._files.read_text(f"{attempt}/{MANIFEST}"), attempt)
+                if self._verified(attempt, manifest, batch, piece):
+                    return StagedSlice(attempt, manifest)
+        return None
+
+    def stage(self, table: TableSpec, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
+        """Read the extract into a new attempt directory and return it with its manifest.
+
+        Raises TerminalError for a NULL in the primary key where the table's policy refuses it.
+        """
+        directory = self.slice_directory(table, batch, piece)
+        attempt_id = uuid.uuid4().hex[:8]
+        attempt = f"{directory}/attempt={attempt_id}"
+        self._files.write_text(f"{directory}/{RANGE}", dump_document(SliceRange(batch.id, piece)))
+        extract.write_parquet(attempt)
+        names = list_parquet(self._files, attempt)
+        self._apply_null_keys(table, attempt, names)
+        manifest = SliceManifest(
+            batch_id=batch.id,
+            base=batch.base,
+            slice=piece,
+            attempt=attempt_id,
+            files=tuple(measure_file(self._files, attempt, name) for name in names),
+            fields=schema_fields(read_schema(f"{attempt}/{names[0]}")),
+            quarantine=tuple(
+                measure_file(self._files, attempt, f"{QUARANTINE}/{name}")
+                for name in list_parquet(self._files, f"{attempt}/{QUARANTINE}")
+            ),
+        )
+        self._files.write_text(f"{attempt}/{MANIFEST}", dump_document(manifest))
+        self._files.write_text(f"{directory}/{SUCCESS}", "")
+        return StagedSlice(attempt, manifest)
+
+    def _apply_null_keys(self, table: TableSpec, attempt: str, names: tuple[str, ...]) -> None:
+        rows = count_null_keys(attempt, names, table.primary_keys)
+        if rows and table.null_keys is NullKeys.REFUSE:
+            self._files.remove_tree(attempt)
+            raise TerminalError(
+                f"{table.name}: {rows} rows have a NULL in the primary key ({', '.join(table.primary_keys)}).",
+                remedy='Correct them at the source, or set "null_keys": "quarantine" to keep them beside raw.',
+                table=table.name,
+                rows=rows,
+            )
+        if rows:
+            set_null_keys_aside(attempt, names, f"{attempt}/{QUARANTINE}", table.primary_keys)
+
+    def mark_landed(self, staged: StagedSlice) -> None:
+        """Leave the marker that says: these rows are in raw."""
+        self._files.write_text(f"{staged.directory.rpartition('/')[0]}/{LANDED}", "")
+
+    def remove(self, table: TableSpec, batch: Batch) -> None:
+        """Remove all slices of a batch that is over."""
+        for piece in batch.plan.slices:
+            self._files.remove_tree(self.slice_directory(table, batch, piece))
+
+    def ttl_cleanup(self, tables: Collection[TableSpec], open_batches: Collection[str]) -> int:
+        """Remove slices older than the configured hours, never those of an open batch; return how many.
+
+        Slices with both markers are done with; slices without them were left by a run that died, and the batch that would
+        have used them is no longer open.
+        """
+        if not self._spec.enabled:
+            return 0
+        return sum(self._clean_table(table, open_batches) for table in tables)
+
+    def _clean_table(self, table: TableSpec, open_batches: Collection[str]) -> int:
+        removed = 0
+        base = f"{self._spec.root}/{table.schema}/{table.table}"
+        for column in self._files.names(base):
+            for name in self._files.names(f"{base}/{column}/slices"):
+                directory = f"{base}/{column}/slices/{name}"
+                if self._expired(directory, open_batches):
+                    self._files.remove_tree(directory)
+                    removed += 1
+        return removed
+
+    def _expired(self, directory: str, open_batches: Collection[str]) -> bool:
+        described = f"{directory}/{RANGE}"
+        if not self._files.exists(described):
+            return False
+        known = load_document(SliceRange, self._files.read_text(described), described)
+        age = self._files.age_seconds(described, self._clock())
+        return known.batch_id not in open_batches and age > self._spec.ttl_hours * 3600
+
+    def _verified(self, attempt: str, manifest: SliceManifest, batch: Batch, piece: Slice) -> bool:
+        if (manifest.batch_id, manifest.base, manifest.slice) != (batch.id, batch.base, piece):
+            return False
+        return all(
+            self._files.exists(f"{attempt}/{file.path}")
+            and self._files.size(f"{attempt}/{file.path}") == file.size
+            and self._files.sha256(f"{attempt}/{file.path}") == file.sha256
+            for file in (*manifest.files, *manifest.quarantine)
+        )

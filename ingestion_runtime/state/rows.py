@@ -1,0 +1,117 @@
+"""Domain objects as rows of the state database and back."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Table, and_, or_
+
+from ingestion_runtime.documents import dump_document, load_document
+from ingestion_runtime.model.batch import Batch, Receipt, TableKey
+from ingestion_runtime.model.cursor import Fingerprint
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.state import StateRecord, TableHead
+from ingestion_runtime.state.times import to_text
+
+_KEYS_A_QUERY = 100  # SQLite limits how deep a chain of ORs may be
+
+
+def key_columns(key: TableKey) -> dict[str, Any]:
+    """Return the columns that name a table."""
+    return {"catalog": key.catalog, "schema_name": key.schema, "table_name": key.table}
+
+
+def key_of(row: Row[Any]) -> TableKey:
+    """Return the table that a row is about."""
+    return TableKey(row.catalog, row.schema_name, row.table_name)
+
+
+def about(table: Table, keys: Iterable[TableKey]) -> ColumnElement[bool]:
+    """Return the condition that a row of ``table`` is about one of ``keys``."""
+    return or_(
+        *(
+            and_(table.c.catalog == key.catalog, table.c.schema_name == key.schema, table.c.table_name == key.table)
+            for key in keys
+        )
+    )
+
+
+def chunked(keys: Sequence[TableKey]) -> Iterable[Sequence[TableKey]]:
+    """Return the keys in portions that one query can hold."""
+    distinct = tuple(dict.fromkeys(keys))
+    return (distinct[start : start + _KEYS_A_QUERY] for start in range(0, len(distinct), _KEYS_A_QUERY))
+
+
+def record_row(record: StateRecord, event_seq: int, now: datetime) -> dict[str, Any]:
+    """Return a record as a row of the events table. ``event_seq`` is its place in the run."""
+    return {
+        **key_columns(record.key),
+        "load_date": record.load_date,
+        "mode": record.mode,
+        "phase": record.phase.value,
+        "status": record.status.value,
+        "rows_written": record.rows_written,
+        "watermark": record.watermark,
+        "location": record.location,
+        "strategy": record.strategy,
+        "error": record.error,
+        "metadata_json": record.metadata_json,
+        "ts": to_text(now),
+        "source_id": record.source_id,
+        "run_id": record.run_id,
+        "event_seq": event_seq,
+        "event_at": to_text(record.at),
+        "batch_id": record.batch_id,
+        "sequence": record.sequence,
+    }
+
+
+def head_row(head: TableHead, now: datetime) -> dict[str, Any]:
+    """Return a head as a row of the watermarks table."""
+    receipt = head.receipt
+    return {
+        **key_columns(head.key),
+        "watermark": receipt.watermark.literal if receipt.watermark else None,
+        "updated_at": to_text(now),
+        "source_id": head.source_id,
+        "last_loaded_date": receipt.load_date,
+        "sequence": receipt.sequence,
+        "receipt_json": dump_document(receipt),
+        "metadata_location": head.location,
+        "verified_json": dump_document(head.verified) if head.verified else None,
+    }
+
+
+def head_of(row: Row[Any], origin: str) -> TableHead:
+    """Return the head in a row; raises TerminalError when it cannot be read whole."""
+    key = key_of(row)
+    place = f"{origin}, head of {key},"
+    receipt = load_document(Receipt, row.receipt_json, place)
+    if receipt.sequence != row.sequence:
+        raise TerminalError(
+            f"{place} says sequence {row.sequence} and holds a receipt of sequence {receipt.sequence}.",
+            remedy="Restore it from a backup, or rerun the table with --reload.",
+            origin=origin,
+        )
+    verified = None if row.verified_json is None else load_document(Fingerprint, row.verified_json, place)
+    return TableHead(key, row.source_id, receipt, row.metadata_location, verified)
+
+
+def batch_row(batch: Batch, now: datetime) -> dict[str, Any]:
+    """Return an open batch as a row of the batches table."""
+    return {
+        "batch_id": batch.id,
+        **key_columns(batch.key),
+        "sequence": batch.sequence,
+        "load_date": batch.load_date,
+        "run_id": batch.run_id,
+        "outcome": "open",
+        "document": dump_document(batch),
+        "opened_at": to_text(now),
+        "closed_at": None,
+    }
+
+
+def batch_of(row: Row[Any], origin: str) -> Batch:
+    """Return the batch in a row; raises TerminalError when it cannot be read whole."""
+    return load_document(Batch, row.document, f"{origin}, open batch {row.batch_id} of {key_of(row)},")

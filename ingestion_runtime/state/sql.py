@@ -1,0 +1,197 @@
+"""The state store on any SQL database that SQLAlchemy speaks to."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, Engine, and_, exists, func, insert, or_, select, update
+
+from ingestion_runtime.model.batch import Batch, Lease, TableKey
+from ingestion_runtime.model.errors import TerminalError, TransientError
+from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, StateRecord, TableHead
+from ingestion_runtime.state import processes
+from ingestion_runtime.state.database import Database
+from ingestion_runtime.state.lease_rows import LeaseRows
+from ingestion_runtime.state.leases import LIFETIME_SECONDS
+from ingestion_runtime.state.migrations import migrate
+from ingestion_runtime.state.rows import about, batch_of, batch_row, chunked, head_of, head_row, key_of, record_row
+from ingestion_runtime.state.tables import BATCHES, EVENTS, WATERMARKS
+from ingestion_runtime.state.times import to_text, utc_now
+
+OUTCOMES: Final = frozenset({"published", "unchanged", "abandoned"})
+_ACQUIRE_TRIES: Final = 5
+
+
+class SqlStateStore:
+    """``StateStore`` by portable SQL: no RETURNING, no ON CONFLICT; conditional UPDATEs with checked row counts.
+
+    ``connect`` makes the engine when the store is opened. Nothing is touched before that.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Engine],
+        *,
+        lease_lifetime: timedelta = timedelta(seconds=LIFETIME_SECONDS),
+        is_alive: Callable[[Holder], bool] = processes.is_alive,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._database = Database(connect)
+        self._leases = LeaseRows(lease_lifetime, is_alive)
+        self._clock = clock
+        self._numbering = threading.Lock()
+
+    def open(self) -> None:
+        """Create or migrate the schema; refuses a schema newer than this program."""
+        self._database.open()
+        migrate(self._database)
+
+    def close(self) -> None:
+        """Close all connections; the store may be opened again."""
+        self._database.close()
+
+    def append_records(self, records: Sequence[StateRecord]) -> None:
+        """Append records in one transaction; ``event_seq`` counts up from 1 within a run, in the order of arrival."""
+        if not records:
+            return
+        # A run lives in one process, so a lock of this process is enough where the database does not lock for us.
+        with self._numbering, self._database.write() as connection:
+            now = self._clock()
+            last = {run_id: _last_event(connection, run_id) for run_id in {record.run_id for record in records}}
+            rows = []
+            for record in records:
+                last[record.run_id] += 1
+                rows.append(record_row(record, last[record.run_id], now))
+            connection.execute(insert(EVENTS), rows)
+
+    def load_days(self, keys: Sequence[TableKey], load_date: date) -> Mapping[TableKey, DayStatus]:
+        """Return which batch of the load date completed raw and finalize: the one with the highest sequence."""
+        done: dict[tuple[TableKey, str], str] = {}
+        with self._database.read() as connection:
+            for part in chunked(keys):
+                query = (
+                    select(EVENTS)
+                    .where(
+                        about(EVENTS, part),
+                        EVENTS.c.load_date == load_date,
+                        EVENTS.c.phase.in_([Phase.RAW.value, Phase.FINALIZE.value]),
+                        EVENTS.c.status == PhaseStatus.SUCCESS.value,
+                        EVENTS.c.batch_id.is_not(None),
+                    )
+                    .order_by(EVENTS.c.sequence, EVENTS.c.id)
+                )
+                done.update({(key_of(row), row.phase): row.batch_id for row in connection.execute(query)})
+        return {
+            key: DayStatus(raw=done.get((key, Phase.RAW.value)), finalize=done.get((key, Phase.FINALIZE.value)))
+            for key in keys
+        }
+
+    def load_heads(self, keys: Sequence[TableKey]) -> Mapping[TableKey, TableHead]:
+        """Return the head with the highest (sequence, insertion) of each table that has one."""
+        newer = WATERMARKS.alias("newer")
+        beaten = exists().where(
+            newer.c.catalog == WATERMARKS.c.catalog,
+            newer.c.schema_name == WATERMARKS.c.schema_name,
+            newer.c.table_name == WATERMARKS.c.table_name,
+            or_(
+                newer.c.sequence > WATERMARKS.c.sequence,
+                and_(newer.c.sequence == WATERMARKS.c.sequence, newer.c.id > WATERMARKS.c.id),
+            ),
+        )
+        heads: dict[TableKey, TableHead] = {}
+        with self._database.read() as connection:
+            for part in chunked(keys):
+                query = select(WATERMARKS).where(about(WATERMARKS, part), ~beaten)
+                for row in connection.execute(query):
+                    heads[key_of(row)] = head_of(row, self._database.origin)
+        return heads
+
+    def append_head(self, head: TableHead) -> None:
+        """Record a head; an older sequence is kept for the record and never wins."""
+        with self._database.write() as connection:
+            connection.execute(insert(WATERMARKS).values(head_row(head, self._clock())))
+
+    def load_open_batches(self, keys: Sequence[TableKey]) -> Mapping[TableKey, Batch]:
+        """Return the open batch of each table that has one."""
+        batches: dict[TableKey, Batch] = {}
+        with self._database.read() as connection:
+            for part in chunked(keys):
+                query = select(BATCHES).where(about(BATCHES, part), BATCHES.c.outcome == "open")
+                for row in connection.execute(query.order_by(BATCHES.c.sequence)):
+                    batches[key_of(row)] = batch_of(row, self._database.origin)
+        return batches
+
+    def last_sequence(self, key: TableKey) -> int:
+        """Return the highest sequence that was ever published for the table; 0 before the first."""
+        published = and_(about(BATCHES, [key]), BATCHES.c.outcome == "published")
+        with self._database.read() as connection:
+            highest = [
+                connection.execute(select(func.max(table.c.sequence)).where(condition)).scalar_one()
+                for table, condition in ((BATCHES, published), (WATERMARKS, about(WATERMARKS, [key])))
+            ]
+        return max((int(value) for value in highest if value is not None), default=0)
+
+    def open_batch(self, batch: Batch) -> None:
+        """Persist a batch before anything is read; opening the very same one again changes nothing."""
+        with self._database.write() as connection:
+            query = select(BATCHES).where(about(BATCHES, [batch.key]), BATCHES.c.outcome == "open")
+            for row in connection.execute(query):
+                if batch_of(row, self._database.origin) == batch:
+                    return
+                raise TerminalError(
+                    f"{batch.key} has the open batch {row.batch_id}, so {batch.id} cannot be opened.",
+                    remedy="Run again: the open batch is finished or abandoned first.",
+                    open=row.batch_id,
+                    batch=batch.id,
+                )
+            connection.execute(insert(BATCHES).values(batch_row(batch, self._clock())))
+
+    def close_batch(self, batch: Batch, outcome: str) -> None:
+        """Mark a batch ``published``, ``unchanged`` or ``abandoned``; doing so twice changes nothing."""
+        if outcome not in OUTCOMES:
+            raise ValueError(f"outcome must be one of {', '.join(sorted(OUTCOMES))}")
+        with self._database.write() as connection:
+            closed = connection.execute(
+                update(BATCHES)
+                .where(BATCHES.c.batch_id == batch.id, BATCHES.c.outcome == "open")
+                .values(outcome=outcome, closed_at=to_text(self._clock()))
+            )
+            if closed.rowcount == 1:
+                return
+            found = connection.execute(select(BATCHES.c.outcome).where(BATCHES.c.batch_id == batch.id)).scalar()
+        if found != outcome:
+            raise TerminalError(
+                f"Batch {batch.id} of {batch.key} cannot be closed as {outcome}: it is {found or 'not known here'}.",
+                remedy="Another run or state database had a hand in it; run again to go by the table's receipt.",
+                batch=batch.id,
+                outcome=outcome,
+                found=found,
+            )
+
+    def acquire_lease(self, key: TableKey, holder: Holder, floor: int) -> Lease:
+        """Take the lease with a token above every earlier one and above ``floor`` (the table's fence).
+
+        Raises LeaseHeldError when its holder lives.
+        """
+        for _ in range(_ACQUIRE_TRIES):
+            with self._database.write() as connection:
+                lease = self._leases.acquire(connection, key, holder, floor)
+            if lease is not None:
+                return lease
+        raise TransientError(f"The lease on {key} changes hands all the time.", remedy="Run again.", key=str(key))
+
+    def renew_lease(self, lease: Lease) -> bool:
+        """Extend a lease by one lifetime; False when it has been lost to someone else."""
+        with self._database.write() as connection:
+            return self._leases.renew(connection, lease)
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give a lease back; one that was lost stays with its new holder."""
+        with self._database.write() as connection:
+            self._leases.release(connection, lease)
+
+
+def _last_event(connection: Connection, run_id: str) -> int:
+    highest = connection.execute(select(func.max(EVENTS.c.event_seq)).where(EVENTS.c.run_id == run_id)).scalar_one()
+    return int(highest or 0)

@@ -1,0 +1,20 @@
+"""How a table is brought up to date. A new mode is a class with ``execute`` and an entry in STRATEGY_REGISTRY."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from ingestion_runtime.strategies.context import ExecutionContext, Outcome
+from ingestion_runtime.strategies.full import FullRefreshStrategy
+from ingestion_runtime.strategies.scd1 import Scd1Strategy
+
+
+class Strategy(Protocol):
+    """One mode. Stateless: everything about a table comes with the context."""
+
+    def execute(self, context: ExecutionContext) -> Outcome:
+        """Bring the table up to date; raises an IngestionError, with nothing of the failed batch visible."""
+        ...
+
+
+STRATEGY_REGISTRY: Final[Mapping[str, Strategy]] = MappingProxyType({"full": FullRefreshStrategy(), "scd1": Scd1Strategy()})

@@ -1,0 +1,67 @@
+"""Full refresh: the whole table, once a load date. Raw phase first, then finalize; each can be taken up again alone."""
+
+from ingestion_runtime.model.batch import Batch, Publication, RawBatch, WriteMode
+from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.state import Phase, PhaseStatus
+from ingestion_runtime.planning.adaptive import full_plan
+from ingestion_runtime.strategies.context import ExecutionContext, Outcome
+
+
+class FullRefreshStrategy:
+    """Reads a table whole and publishes it as the whole target."""
+
+    def execute(self, context: ExecutionContext) -> Outcome:
+        """Bring the target to today's snapshot of the source, or say that it has been done."""
+        batch = context.settled.open
+        if batch is None:
+            if not context.reload and _is_done(context):
+                return Outcome(TableStatus.SKIPPED)
+            batch = context.begin(full_plan(), WriteMode.REPLACE)
+        raw = context.sink.find_raw(batch) or self._run_raw_phase(context, batch)
+        if context.finalize:
+            publication = self._run_finalize_phase(context, batch, raw)
+        else:
+            publication = Publication(None, raw.directory, rows=raw.manifest.rows, changed=True)
+        if not context.finalize:
+            context.sink.close(batch, publication)
+            context.ledger.state.close_batch(batch, "published")
+            context.sink.remove_staging(batch)
+        return Outcome(
+            TableStatus.DONE,
+            rows_read=raw.manifest.rows + raw.manifest.quarantined,
+            rows_written=publication.rows,
+            quarantined=raw.manifest.quarantined,
+            slices=len(batch.plan.slices),
+        )
+
+    def _run_raw_phase(self, context: ExecutionContext, batch: Batch) -> RawBatch:
+        context.ledger.mark(Phase.RAW, PhaseStatus.STARTED, batch)
+        try:
+            raw = context.sink.write_raw(batch, context.stage(batch))
+            context.failpoints.hit("after-raw", context.table.name)
+        except Exception as error:
+            context.ledger.mark(Phase.RAW, PhaseStatus.FAILED, batch, error=str(error))
+            raise
+        context.ledger.mark(Phase.RAW, PhaseStatus.SUCCESS, batch, rows=raw.manifest.rows, location=raw.directory)
+        return raw
+
+    def _run_finalize_phase(self, context: ExecutionContext, batch: Batch, raw: RawBatch) -> Publication:
+        context.require_lease()
+        context.ledger.mark(Phase.FINALIZE, PhaseStatus.STARTED, batch)
+        try:
+            publication = context.sink.finalize_full(batch, raw)
+        except Exception as error:
+            context.ledger.mark(Phase.FINALIZE, PhaseStatus.FAILED, batch, error=str(error))
+            raise
+        context.finish(batch, publication)
+        return publication
+
+
+def _is_done(context: ExecutionContext) -> bool:
+    """What state *and* table say. Without finalize there is no table; the landed batch stands for it."""
+    day = context.ledger.day()
+    load_date = context.options.load_date
+    if context.finalize:
+        receipt = context.settled.receipt
+        return receipt is not None and receipt.load_date == load_date and receipt.batch_id == day.finalize
+    return day.raw is not None and context.sink.has_raw(day.raw, load_date.isoformat())

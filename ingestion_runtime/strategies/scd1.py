@@ -1,0 +1,119 @@
+"""SCD1: what changed since the watermark, merged by primary key. One batch a run, whatever the number of slices."""
+
+from dataclasses import replace
+
+from ingestion_runtime.events.types import NullCursorRows, RowsBeyondNow
+from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication, WriteMode
+from ingestion_runtime.model.cursor import Fingerprint, ReRead, Slice, Watermark
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.spec import NullCursor
+from ingestion_runtime.model.state import Phase, PhaseStatus
+from ingestion_runtime.planning.request import PlannerRequest
+from ingestion_runtime.planning.reread import effective_lag, must_reread, reread_set
+from ingestion_runtime.strategies.context import ExecutionContext, Outcome
+
+
+class Scd1Strategy:
+    """Merges new and changed rows into the target."""
+
+    def execute(self, context: ExecutionContext) -> Outcome:
+        """Finish the batch that an earlier run left open, then take what has come since."""
+        finished = None
+        if context.settled.open is not None:
+            finished, publication = self._run_batch(context, context.settled.open)
+            context = context.after(publication)
+        plan = self._plan(context)
+        if not plan.slices:
+            watermark = plan.watermark.literal if plan.watermark else None
+            return finished or Outcome(TableStatus.UNCHANGED, watermark=watermark)
+        write = WriteMode.REPLACE if context.reload else WriteMode.MERGE
+        outcome, _ = self._run_batch(context, context.begin(plan, write))
+        return finished.followed_by(outcome) if finished else outcome
+
+    def _plan(self, context: ExecutionContext) -> IngestionPlan:
+        """Freeze the bounds, take the fingerprints, and let the planner cut. Nothing here starts an engine."""
+        receipt = None if context.reload else context.settled.receipt
+        stored = receipt.watermark if receipt else None
+        lower = stored or _initial(context)
+        bounds = context.source.probe_bounds(lower)
+        reads_nulls = context.table.null_cursor is NullCursor.READ
+        if bounds.beyond:
+            context.emitter.emit(RowsBeyondNow(bounds.beyond))
+        if bounds.nulls:
+            context.emitter.emit(NullCursorRows(bounds.nulls, context.table.null_cursor.value))
+        lag = effective_lag(context.table, context.options.wm_lag_seconds)
+        upper = bounds.high
+        fingerprint = _fingerprint(context, reread_set(upper or lower, lag, reads_nulls))
+        request = PlannerRequest(
+            table=context.table,
+            capabilities=context.source.capabilities,
+            policy=context.slicing,
+            load_date=context.options.load_date,
+            lower=lower,
+            upper=upper,
+            first=bounds.low,
+            reread=self._reread(context, stored, lag, reads_nulls and bounds.nulls > 0, fingerprint),
+            fingerprint=fingerprint,
+        )
+        plan = context.planner.plan(request)
+        if not plan.slices and stored is None:
+            # An empty source still makes an empty table, and a reload still empties one: a slice without rows, for its schema.
+            return replace(plan, slices=(Slice(0, reread=ReRead(None, None, nulls=False)),))
+        return plan
+
+    def _reread(
+        self,
+        context: ExecutionContext,
+        stored: Watermark | None,
+        lag: int,
+        nulls: bool,
+        next_fingerprint: Fingerprint | None,
+    ) -> ReRead | None:
+        """Return the set to read again, or None when its fingerprint says that it holds nothing new."""
+        if stored is None:
+            return reread_set(None, lag, nulls)
+        subject = reread_set(stored, lag, context.table.null_cursor is NullCursor.READ)
+        known = next_fingerprint is not None and next_fingerprint.subject == subject
+        now = next_fingerprint if known else _fingerprint(context, subject)
+        receipt = context.settled.receipt
+        if now is None or not must_reread(now, receipt.fingerprint if receipt else None, context.settled.verified):
+            return None
+        return subject
+
+    def _run_batch(self, context: ExecutionContext, batch: Batch) -> tuple[Outcome, Publication]:
+        context.ledger.mark(Phase.INTERMEDIATE, PhaseStatus.STARTED, batch)
+        try:
+            staged = context.stage(batch)
+            context.require_lease()
+            publication = context.sink.commit_incremental(batch, staged)
+        except Exception as error:
+            context.ledger.mark(Phase.INTERMEDIATE, PhaseStatus.FAILED, batch, error=str(error))
+            raise
+        context.finish(batch, publication)
+        rows = sum(piece.manifest.rows for piece in staged)
+        quarantined = sum(piece.manifest.quarantined for piece in staged)
+        outcome = Outcome(
+            TableStatus.DONE if publication.changed else TableStatus.UNCHANGED,
+            rows_read=rows + quarantined,
+            rows_written=publication.rows,
+            duplicates=publication.duplicates,
+            quarantined=quarantined,
+            slices=len(staged),
+            watermark=batch.plan.watermark.literal if batch.plan.watermark else None,
+        )
+        return outcome, publication
+
+
+def _initial(context: ExecutionContext) -> Watermark:
+    if context.table.initial_watermark is None:
+        raise TerminalError(
+            f"{context.table.name}: an incremental table needs an initial watermark.",
+            remedy="Set initial_watermark.",
+            table=context.table.name,
+        )
+    return context.table.initial_watermark
+
+
+def _fingerprint(context: ExecutionContext, subject: ReRead | None) -> Fingerprint | None:
+    return None if subject is None else context.source.fingerprint(subject)

@@ -1,0 +1,87 @@
+"""What Parquet footers say without reading the rows, and the one rewrite that staging needs."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ingestion_runtime.model.batch import SchemaField, StagedFile
+from ingestion_runtime.tools.files import Files
+
+_BATCH_ROWS = 65_536
+
+
+def list_parquet(files: Files, directory: str) -> tuple[str, ...]:
+    """Return the names of the Parquet files in a directory, sorted."""
+    return tuple(name for name in files.names(directory) if name.endswith(".parquet") and name[0] not in "._")
+
+
+def measure_file(files: Files, directory: str, path: str) -> StagedFile:
+    """Return size, hash and rows (from the footer) of one file."""
+    full = f"{directory}/{path}"
+    rows = pq.read_metadata(full).num_rows
+    return StagedFile(path=path, size=files.size(full), sha256=files.sha256(full), rows=rows)
+
+
+def read_schema(path: str) -> pa.Schema:
+    """Return the columns of a file, without the engine's own key-value metadata."""
+    return pq.read_schema(path).remove_metadata()
+
+
+def schema_fields(schema: pa.Schema) -> tuple[SchemaField, ...]:
+    """Return the columns as a manifest records them."""
+    return tuple(SchemaField(field.name, str(field.type)) for field in schema)
+
+
+def count_null_keys(directory: str, names: tuple[str, ...], keys: tuple[str, ...]) -> int:
+    """Return how many rows have a NULL in a key column; from footers, unless they show that there are some."""
+    return sum(_null_rows(f"{directory}/{name}", keys) for name in names) if keys else 0
+
+
+def set_null_keys_aside(directory: str, names: tuple[str, ...], aside: str, keys: tuple[str, ...]) -> None:
+    """Rewrite the files that hold NULL keys: whole rows stay in place, the others move to the directory ``aside``."""
+    for name in names:
+        path = Path(directory, name)
+        if _null_rows(str(path), keys):
+            Path(aside).mkdir(exist_ok=True)
+            _split(path, Path(aside, name), keys)
+
+
+def _null_rows(path: str, keys: tuple[str, ...]) -> int:
+    metadata = pq.read_metadata(path)
+    if not _may_hold_nulls(metadata, keys):
+        return 0
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(_BATCH_ROWS, columns=list(keys))
+        return sum(pc.sum(_null_mask(batch, keys)).as_py() or 0 for batch in batches)
+
+
+def _may_hold_nulls(metadata: pq.FileMetaData, keys: tuple[str, ...]) -> bool:
+    for group in range(metadata.num_row_groups):
+        for index in range(metadata.num_columns):
+            column = metadata.row_group(group).column(index)
+            if column.path_in_schema in keys:
+                statistics = column.statistics
+                if statistics is None or not statistics.has_null_count or statistics.null_count:
+                    return True
+    return False
+
+
+def _null_mask(batch: pa.RecordBatch, keys: tuple[str, ...]) -> pa.Array:
+    mask = pc.is_null(batch.column(keys[0]))
+    for key in keys[1:]:
+        mask = pc.or_(mask, pc.is_null(batch.column(key)))
+    return mask
+
+
+def _split(path: Path, aside: Path, keys: tuple[str, ...]) -> None:
+    whole = path.with_name(f".{path.name}")
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        with pq.ParquetWriter(whole, schema) as kept, pq.ParquetWriter(aside, schema) as moved:
+            for batch in file.iter_batches(_BATCH_ROWS):
+                mask = _null_mask(batch, keys)
+                kept.write_batch(batch.filter(pc.invert(mask)))
+                moved.write_batch(batch.filter(mask))
+    whole.replace(path)

@@ -1,0 +1,204 @@
+"""The Spark session: made when the first table needs it, and one isolated session a table."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.spec import CatalogSpec, RuntimeSpec
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_LOGGING = Path(__file__).with_name("log4j2.properties")
+
+
+@dataclass(frozen=True, slots=True)
+class SparkSettings:
+    """What a session is made of: ``java`` and ``jars`` are called when it starts, and raise what they find missing."""
+
+    app_name: str
+    conf: tuple[tuple[str, str], ...]
+    java: Callable[[], Path]
+    jars: Callable[[], tuple[Path, ...]]
+    log_file: Path
+
+
+def catalog_conf(catalog: CatalogSpec) -> tuple[tuple[str, str], ...]:
+    """Return the Spark settings of an Iceberg catalog in a SQLite file.
+
+    The catalog cache is off, because it would show a table as it was before another client committed.
+    """
+    prefix = f"spark.sql.catalog.{catalog.name}"
+    return (
+        ("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"),
+        (prefix, "org.apache.iceberg.spark.SparkCatalog"),
+        (f"{prefix}.type", "jdbc"),
+        (f"{prefix}.uri", f"jdbc:sqlite:{catalog.database}?busy_timeout=30000&journal_mode=WAL"),
+        (f"{prefix}.warehouse", catalog.warehouse),
+        (f"{prefix}.jdbc.schema-version", "V1"),
+        (f"{prefix}.cache-enabled", "false"),
+    )
+
+
+def session_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
+    """Return all Spark settings of a run. Types depend on some of them, so a configuration may not override those."""
+    codec = {"none": "uncompressed"}.get(runtime.compression, runtime.compression)
+    return (
+        ("spark.master", runtime.spark.master),
+        ("spark.driver.memory", runtime.spark.driver_memory),
+        ("spark.ui.enabled", "false"),
+        ("spark.ui.showConsoleProgress", "false"),
+        ("spark.driver.host", "127.0.0.1"),
+        ("spark.driver.bindAddress", "127.0.0.1"),
+        ("spark.scheduler.mode", "FAIR"),
+        ("spark.sql.shuffle.partitions", "4"),
+        *runtime.spark.conf,
+        ("spark.sql.session.timeZone", "UTC"),
+        ("spark.sql.ansi.enabled", "true"),
+        ("spark.sql.catalogImplementation", "in-memory"),
+        ("spark.sql.parquet.compression.codec", codec),
+        ("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS"),
+        # A marker of Spark's proves nothing (a dying JVM still writes it); the manifest does.
+        ("spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs", "false"),
+        *(catalog_conf(runtime.catalog) if runtime.catalog else ()),
+    )
+
+
+class SparkTool:
+    """The one place that creates a Spark session. Safe to use from several threads."""
+
+    def __init__(self, settings: SparkSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._root: SparkSession | None = None
+        self._stopped = False
+
+    @classmethod
+    def from_config(
+        cls, runtime: RuntimeSpec, java: Callable[[], Path], jars: Callable[[], tuple[Path, ...]], log_file: Path
+    ) -> "SparkTool":
+        """Return a tool for this run. Nothing is started and nothing is checked yet."""
+        return cls(SparkSettings(runtime.job_name, session_conf(runtime), java, jars, log_file))
+
+    @property
+    def started(self) -> bool:
+        """Whether a JVM runs for this tool."""
+        return self._root is not None
+
+    def session(self) -> "SparkSession":
+        """Return the root session, started by the first caller.
+
+        Raises ConfigError without a fitting Java, TransientError when jars cannot be fetched.
+        """
+        with self._lock:
+            if self._stopped:
+                raise TerminalError("The Spark session has been stopped.", remedy="The run is ending; run it again.")
+            if self._root is None:
+                self._root = _start(self._settings)
+            return self._root
+
+    def prepare(self) -> None:
+        """Check Java and jars without starting anything: called before a plan that needs Spark has its first effect."""
+        self._settings.java()
+        self._settings.jars()
+
+    def table_session(self) -> "TableSession":
+        """Return a session of its own, with its own settings and views, for one table."""
+        return TableSession(self)
+
+    def set_job_group(self, group: str, description: str) -> None:
+        """Name the jobs of the calling thread, if there is a JVM that could run some."""
+        if self._root is not None:
+            self._root.sparkContext.setJobGroup(group, description, interruptOnCancel=True)
+
+    def cancel_all(self) -> None:
+        """Cancel every job; the tables that wait for one get an error."""
+        if self._root is not None:
+            self._root.sparkContext.cancelAllJobs()
+
+    def metrics(self) -> Mapping[str, object]:
+        """Return the engine's current load: active jobs, stages and tasks; empty before the start."""
+        if self._root is None:
+            return {}
+        tracker = self._root.sparkContext.statusTracker()
+        stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+        return {
+            "active_jobs": len(tracker.getActiveJobsIds()),
+            "active_stages": len(stages),
+            "active_tasks": sum(stage.numActiveTasks for stage in stages if stage is not None),
+        }
+
+    def stop(self) -> None:
+        """Stop the JVM if there is one. Later calls of ``session`` fail."""
+        with self._lock:
+            self._stopped = True
+            root, self._root = self._root, None
+        if root is not None:
+            gateway: Any = root.sparkContext._gateway
+            root.stop()
+            gateway.shutdown()
+            if gateway.proc is not None:
+                gateway.proc.stdin.close()
+                gateway.proc.wait(timeout=30)
+
+
+class TableSession:
+    """A session isolated from those of other tables, made at first use."""
+
+    def __init__(self, tool: SparkTool) -> None:
+        self._tool = tool
+        self._session: SparkSession | None = None
+        self._group: tuple[str, str] | None = None
+
+    def name_jobs(self, group: str, description: str) -> None:
+        """Use this job group from the first job on; must be called on the thread that runs the table."""
+        self._group = (group, description)
+
+    def session(self) -> "SparkSession":
+        """Return this table's session; errors as for ``SparkTool.session``."""
+        if self._session is None:
+            self._session = self._tool.session().newSession()
+            _activate(self._session)
+            if self._group is not None:
+                self._tool.set_job_group(*self._group)
+        return self._session
+
+
+def _activate(session: "SparkSession") -> None:
+    """Make a session the active one of this thread.
+
+    Iceberg's Java helpers look their catalogs up in the thread's active session, whichever session they are handed; on
+    every thread but the one that started Spark there is none, and the catalog is "not found".
+    """
+    jvm: Any = session._jvm
+    jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session._jsparkSession)
+
+
+def _start(settings: SparkSettings) -> "SparkSession":
+    """Start the JVM with its output in the run's log file, and return the root session."""
+    java = settings.java()
+    jars = settings.jars()
+    import os  # noqa: PLC0415
+
+    from pyspark import SparkConf, SparkContext  # noqa: PLC0415
+    from pyspark.java_gateway import launch_gateway  # noqa: PLC0415
+    from pyspark.sql import SparkSession  # noqa: PLC0415
+
+    settings.log_file.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["JAVA_HOME"] = str(java.parent.parent)
+    conf = SparkConf(loadDefaults=False).setAppName(settings.app_name)
+    for key, value in settings.conf:
+        conf.set(key, value)
+    conf.set("spark.driver.extraClassPath", ":".join(map(str, jars)))
+    conf.set(
+        "spark.driver.extraJavaOptions",
+        f"-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOGGING.as_uri()} -Dingestion.log={settings.log_file}",
+    )
+    with settings.log_file.open("ab") as log:
+        launch: Any = launch_gateway
+        gateway = launch(conf, popen_kwargs={"stdout": log, "stderr": log})
+    context = SparkContext(gateway=gateway, conf=conf)
+    return SparkSession(context)

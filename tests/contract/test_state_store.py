@@ -1,0 +1,503 @@
+"""What every state store must do, whatever database is behind it."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import Engine, func, insert, select, text, update
+
+from ingestion_runtime.model.batch import Batch, IngestionPlan, PlannerMetadata, Receipt, TableKey, WriteMode
+from ingestion_runtime.model.cursor import CursorType, Fingerprint, Interval, ReRead, Slice, Watermark
+from ingestion_runtime.model.errors import LeaseHeldError, TerminalError
+from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, StateRecord, TableHead
+from ingestion_runtime.state.processes import current_holder
+from ingestion_runtime.state.sql import SqlStateStore
+from ingestion_runtime.state.sqlite import sqlite_engine
+from ingestion_runtime.state.tables import BATCHES, EVENTS, SCHEMA_VERSION, WATERMARKS
+
+KEY = TableKey("lake", "shop", "orders")
+OTHER = TableKey("lake", "shop", "customers")
+DAY = date(2026, 3, 1)
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One implementation: how a test connects to it, and how the source of another process does."""
+
+    connect: Callable[[], Engine]
+    source: str
+
+    def store(self, lifetime: timedelta = HOUR) -> SqlStateStore:
+        store = SqlStateStore(self.connect, lease_lifetime=lifetime)
+        store.open()
+        return store
+
+    def python(self, script: str) -> subprocess.Popen[str]:
+        """Start a process that has ``store`` (not open yet) and the names of this module's imports."""
+        head = (
+            "import sys, time\n"
+            "from datetime import UTC, date, datetime, timedelta\n"
+            "from ingestion_runtime.model.batch import *\n"
+            "from ingestion_runtime.model.cursor import *\n"
+            "from ingestion_runtime.model.errors import *\n"
+            "from ingestion_runtime.model.state import *\n"
+            "from ingestion_runtime.state.processes import current_holder\n"
+            f"{self.source}\n"
+            "KEY = TableKey('lake', 'shop', 'orders')\n"
+        )
+        command = [sys.executable, "-c", head + script]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _sqlite(folder: Path) -> Backend:
+    path = folder / "not" / "there" / "state.db"
+    source = (
+        "from ingestion_runtime.state.sqlite import sqlite_store\n"
+        f"store = sqlite_store({str(path)!r})"
+    )  # fmt: skip
+    return Backend(lambda: sqlite_engine(path), source)
+
+
+@pytest.fixture(params=[pytest.param(_sqlite, id="sqlite")])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    made: Backend = request.param(tmp_path)
+    return made
+
+
+@pytest.fixture
+def store(backend: Backend) -> Iterator[SqlStateStore]:
+    opened = backend.store()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def engine(backend: Backend) -> Iterator[Engine]:
+    engine = backend.connect()
+    yield engine
+    engine.dispose()
+
+
+def watermark(literal: str) -> Watermark:
+    return Watermark(CursorType.TIMESTAMP, literal)
+
+
+def head(sequence: int, key: TableKey = KEY, **changes: object) -> TableHead:
+    receipt = Receipt(
+        batch_id=f"b{sequence}",
+        sequence=sequence,
+        previous=f"b{sequence - 1}",
+        mode="scd1",
+        write=WriteMode.MERGE,
+        load_date=DAY,
+        watermark=watermark(f"2026-03-01 00:00:{sequence:02}.000000"),
+        fingerprint=None,
+        fence=1,
+        owner="nightly",
+        rows=sequence,
+    )
+    made = TableHead(key, "shop-db", receipt, f"file:///lake/{sequence}.json", None)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def batch(identifier: str = "b1", sequence: int = 1, key: TableKey = KEY) -> Batch:
+    low, high = watermark("1900-01-01 00:00:00.000000"), watermark("2026-03-01 00:00:00.000000")
+    plan = IngestionPlan(
+        slices=(Slice(0, reread=ReRead(None, None, nulls=True)), Slice(1, window=Interval(low, high))),
+        watermark=high,
+        fingerprint=Fingerprint(ReRead(high, high, nulls=False), 3, "abc"),
+        metadata=PlannerMetadata(low.literal, high.literal, 12, probed=True, reason="first load"),
+    )
+    return Batch(identifier, sequence, key, "scd1", WriteMode.MERGE, DAY, "run-1", None, plan)
+
+
+def mark(phase: Phase, batch_id: str | None, sequence: int, **changes: object) -> StateRecord:
+    record = StateRecord(
+        key=KEY,
+        source_id="shop-db",
+        run_id="run-1",
+        load_date=DAY,
+        mode="full",
+        phase=phase,
+        status=PhaseStatus.SUCCESS,
+        at=datetime(2026, 3, 1, 2, 3, 4, 5, tzinfo=UTC),
+        batch_id=batch_id,
+        sequence=sequence,
+    )
+    return replace(record, **changes)  # type: ignore[arg-type]
+
+
+def elsewhere(run_id: str) -> Holder:
+    return Holder(run_id, "another-host", 1, 1.0)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return out.strip()
+
+
+class TestOpen:
+    def test_opening_twice_changes_nothing(self, backend: Backend, store: SqlStateStore) -> None:
+        """A second run finds what the first one wrote."""
+        store.append_head(head(1))
+        again = backend.store()
+        assert again.load_heads([KEY])[KEY] == head(1)
+        again.close()
+
+    def test_processes_that_open_a_fresh_database_at_once_all_succeed(self, backend: Backend) -> None:
+        """Whoever comes second waits, and finds the schema made."""
+        script = "print('ready', flush=True); sys.stdin.readline(); store.open(); print(store.last_sequence(KEY))"
+        processes = [backend.python(script) for _ in range(4)]
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert [finish(process) for process in processes] == ["0"] * 4
+
+    @pytest.mark.usefixtures("store")
+    def test_a_newer_schema_is_refused_with_a_remedy(self, backend: Backend, engine: Engine) -> None:
+        """A program never writes into a schema that it does not know."""
+        with engine.begin() as connection:
+            connection.execute(insert(SCHEMA_VERSION).values(version=99, applied_at="now"))
+        with pytest.raises(TerminalError, match=r"99.*newer program"):
+            backend.store()
+
+    def test_a_closed_store_says_so(self, store: SqlStateStore) -> None:
+        """Use after close is a mistake in the program, not a state of the table."""
+        store.close()
+        with pytest.raises(RuntimeError, match="not open"):
+            store.last_sequence(KEY)
+
+
+class TestHeads:
+    def test_a_head_comes_back_whole(self, store: SqlStateStore) -> None:
+        """Receipt, location and verified fingerprint survive; a table without one is not in the answer."""
+        subject = ReRead(watermark("a"), watermark("b"), nulls=True)
+        whole = head(1, verified=Fingerprint(subject, 7, "abc"))
+        store.append_head(whole)
+        assert store.load_heads([KEY, OTHER]) == {KEY: whole}
+
+    def test_the_highest_sequence_wins_over_a_later_insertion(self, store: SqlStateStore) -> None:
+        """A late writer cannot move a table back."""
+        store.append_head(head(2))
+        store.append_head(head(1))
+        assert store.load_heads([KEY])[KEY].receipt.sequence == 2
+
+    def test_among_equal_sequences_the_later_insertion_wins(self, store: SqlStateStore) -> None:
+        """The same receipt with a newer location replaces the older copy."""
+        store.append_head(head(2, location=None))
+        store.append_head(head(2, location="new"))
+        assert store.load_heads([KEY])[KEY].location == "new"
+
+    def test_tables_with_equal_names_in_two_catalogs_are_two_tables(self, store: SqlStateStore) -> None:
+        """The catalog belongs to the key."""
+        twin = replace(KEY, catalog="attic")
+        store.append_head(head(5))
+        assert store.load_heads([twin]) == {}
+        assert store.last_sequence(twin) == 0
+
+    def test_many_tables_are_loaded_at_once(self, store: SqlStateStore) -> None:
+        """No limit of the database on the length of a query shows."""
+        keys = [TableKey("lake", "shop", f"t{number}") for number in range(250)]
+        for key in keys[::50]:
+            store.append_head(head(1, key))
+        assert list(store.load_heads(keys)) == keys[::50]
+        assert len(store.load_days(keys, DAY)) == 250
+
+    @pytest.mark.parametrize("broken", ["{", "", "null", '{"batch_id": "b1"}'])
+    def test_an_unreadable_receipt_stops_and_is_not_taken_for_none(
+        self, store: SqlStateStore, engine: Engine, broken: str
+    ) -> None:
+        """A watermark that cannot be read never becomes the initial one."""
+        store.append_head(head(1))
+        with engine.begin() as connection:
+            connection.execute(update(WATERMARKS).values(receipt_json=broken))
+        with pytest.raises(TerminalError, match=r"shop\.orders.*--reload"):
+            store.load_heads([KEY])
+
+    def test_a_receipt_of_another_sequence_than_its_row_stops(self, store: SqlStateStore, engine: Engine) -> None:
+        """A row that contradicts itself cannot be trusted."""
+        store.append_head(head(1))
+        with engine.begin() as connection:
+            connection.execute(update(WATERMARKS).values(sequence=9))
+        with pytest.raises(TerminalError, match="sequence 9"):
+            store.load_heads([KEY])
+
+
+class TestDays:
+    def test_success_is_known_with_its_batch(self, store: SqlStateStore) -> None:
+        """Raw and finalize of one load date; other days, failures and events do not count."""
+        store.append_records(
+            [
+                mark(Phase.RAW, "b1", 1),
+                mark(Phase.FINALIZE, "b1", 1, status=PhaseStatus.FAILED),
+                mark(Phase.EVENT, "b1", 1),
+                mark(Phase.FINALIZE, "b0", 1, load_date=DAY - timedelta(days=1)),
+            ]
+        )
+        assert store.load_days([KEY, OTHER], DAY) == {KEY: DayStatus(raw="b1"), OTHER: DayStatus()}
+
+    def test_the_batch_with_the_highest_sequence_decides(self, store: SqlStateStore) -> None:
+        """Marks are ordered by batch sequence, not by the time of their arrival."""
+        store.append_records([mark(Phase.RAW, "b2", 2), mark(Phase.RAW, "b1", 1)])
+        assert store.load_days([KEY], DAY)[KEY].raw == "b2"
+
+    def test_events_are_numbered_within_their_run(self, store: SqlStateStore, engine: Engine) -> None:
+        """``event_seq`` increases without gaps, also when several threads write."""
+        batches = [[mark(Phase.EVENT, None, 0, run_id=run)] * 3 for run in ("run-1", "run-2")]
+        threads = [threading.Thread(target=store.append_records, args=(rows,)) for rows in batches * 4]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with engine.begin() as connection:
+            found = connection.execute(select(EVENTS.c.run_id, EVENTS.c.event_seq).order_by(EVENTS.c.id)).all()
+        for run in ("run-1", "run-2"):
+            assert [row.event_seq for row in found if row.run_id == run] == list(range(1, 13))
+
+    def test_times_are_kept_in_utc(self, store: SqlStateStore, engine: Engine) -> None:
+        """Whatever zone an event was stamped in, the row says UTC."""
+        at = datetime.fromisoformat("2026-03-01T05:00:00+05:00")
+        store.append_records([mark(Phase.EVENT, None, 0, at=at)])
+        with engine.begin() as connection:
+            assert connection.execute(select(EVENTS.c.event_at)).scalar_one() == "2026-03-01T00:00:00.000000+00:00"
+
+
+class TestBatches:
+    def test_an_open_batch_comes_back_whole_until_it_is_closed(self, store: SqlStateStore) -> None:
+        """The frozen plan survives the process that made it."""
+        store.open_batch(batch())
+        assert store.load_open_batches([KEY, OTHER]) == {KEY: batch()}
+        store.close_batch(batch(), "published")
+        assert store.load_open_batches([KEY]) == {}
+
+    def test_only_published_batches_use_up_a_sequence(self, store: SqlStateStore) -> None:
+        """Published sequences have no gaps: an abandoned batch gives its number back, a rebuilt head takes one."""
+        assert store.last_sequence(KEY) == 0
+        store.open_batch(batch("b3", 3))
+        store.close_batch(batch("b3", 3), "abandoned")
+        store.append_head(head(2))
+        assert store.last_sequence(KEY) == 2
+        store.append_head(head(7))
+        assert store.last_sequence(KEY) == 7
+
+    def test_the_same_batch_may_be_opened_and_closed_again(self, store: SqlStateStore) -> None:
+        """A call whose answer was lost can be repeated."""
+        store.open_batch(batch())
+        store.open_batch(batch())
+        store.close_batch(batch(), "published")
+        store.close_batch(batch(), "published")
+        assert store.load_open_batches([KEY]) == {}
+
+    def test_a_table_has_one_open_batch(self, store: SqlStateStore) -> None:
+        """A second batch is refused while the first is open; another table's is not."""
+        store.open_batch(batch())
+        store.open_batch(batch("c1", 1, OTHER))
+        with pytest.raises(TerminalError, match="open batch b1"):
+            store.open_batch(batch("b2", 2))
+
+    def test_a_closed_batch_is_not_closed_otherwise(self, store: SqlStateStore) -> None:
+        """A late writer cannot abandon what was published; an unknown batch is not closed silently."""
+        store.open_batch(batch())
+        store.close_batch(batch(), "published")
+        with pytest.raises(TerminalError, match="it is published"):
+            store.close_batch(batch(), "abandoned")
+        with pytest.raises(TerminalError, match="not known"):
+            store.close_batch(batch("b9", 9), "published")
+
+    def test_an_unreadable_batch_stops(self, store: SqlStateStore, engine: Engine) -> None:
+        """An open batch is never overlooked."""
+        store.open_batch(batch())
+        with engine.begin() as connection:
+            connection.execute(update(BATCHES).values(document="{}"))
+        with pytest.raises(TerminalError, match="open batch b1"):
+            store.load_open_batches([KEY])
+
+
+class TestLeases:
+    def test_a_token_is_above_every_earlier_one_and_the_fence(self, store: SqlStateStore) -> None:
+        """Also after releases, and when the table's fence is ahead of the state."""
+        me = current_holder("run-1")
+        tokens = []
+        for floor in (0, 0, 10, 3):
+            lease = store.acquire_lease(KEY, me, floor)
+            assert not lease.taken_over
+            tokens.append(lease.token)
+            store.release_lease(lease)
+        assert tokens == [1, 2, 11, 12]
+
+    def test_a_living_holder_is_refused_by_name(self, store: SqlStateStore) -> None:
+        """The message says who holds the table, where, until when, and what to do; even within one process."""
+        me = current_holder("run-1")
+        store.acquire_lease(KEY, me, 0)
+        store.acquire_lease(OTHER, me, 0)
+        with pytest.raises(LeaseHeldError) as caught:
+            store.acquire_lease(KEY, current_holder("run-2"), 0)
+        for part in ("run-1", socket.gethostname(), str(me.pid), "stop it"):
+            assert part in str(caught.value)
+        assert caught.value.exit_code == 4
+
+    def test_a_holder_on_another_host_is_refused_until_its_lease_expires(self, backend: Backend) -> None:
+        """Nobody can look at its process; the database's clock decides."""
+        store = backend.store(timedelta(seconds=2))
+        first = store.acquire_lease(KEY, elsewhere("run-1"), 0)
+        with pytest.raises(LeaseHeldError):
+            store.acquire_lease(KEY, current_holder("run-2"), 0)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                second = store.acquire_lease(KEY, current_holder("run-2"), 0)
+            except LeaseHeldError:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            else:
+                break
+        assert second.taken_over
+        assert second.token == first.token + 1
+        store.close()
+
+    def test_a_lost_lease_is_neither_renewed_nor_released_by_its_former_holder(self, backend: Backend) -> None:
+        """A holder that slept past its lease changes nothing any more."""
+        store = backend.store(timedelta(0))
+        old = store.acquire_lease(KEY, elsewhere("run-1"), 0)
+        new = backend.store().acquire_lease(KEY, elsewhere("run-2"), 0)
+        assert not store.renew_lease(old)
+        store.release_lease(old)
+        assert store.renew_lease(new)
+
+    def test_a_former_lease_of_the_same_run_is_void(self, store: SqlStateStore) -> None:
+        """The token names the lease, not the run."""
+        me = current_holder("run-1")
+        old = store.acquire_lease(KEY, me, 0)
+        store.release_lease(old)
+        new = store.acquire_lease(KEY, me, 0)
+        assert not store.renew_lease(old)
+        store.release_lease(old)
+        assert store.renew_lease(new)
+
+    def test_renewing_extends_the_lease(self, backend: Backend) -> None:
+        """An expired lease that nobody took is still the holder's, and living again once renewed."""
+        short, long = backend.store(timedelta(0)), backend.store()
+        lease = short.acquire_lease(KEY, elsewhere("run-1"), 0)
+        assert long.renew_lease(lease)
+        with pytest.raises(LeaseHeldError):
+            short.acquire_lease(KEY, current_holder("run-2"), 0)
+
+    def test_a_killed_holder_on_this_host_is_taken_over_at_once(self, backend: Backend, store: SqlStateStore) -> None:
+        """The lease has an hour to go, but its process is gone."""
+        script = (
+            "store.open(); lease = store.acquire_lease(KEY, current_holder('dead'), 4)\n"
+            "print(lease.token, flush=True); time.sleep(60)"
+        )
+        process = backend.python(script)
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "5"
+        with pytest.raises(LeaseHeldError):
+            store.acquire_lease(KEY, current_holder("run-2"), 0)
+        process.send_signal(signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(0.01)
+        lease = store.acquire_lease(KEY, current_holder("run-2"), 0)  # ended, not yet waited for
+        assert (lease.token, lease.taken_over) == (6, True)
+        process.communicate()
+
+    def test_a_process_that_got_the_number_of_a_dead_holder_is_not_the_holder(self, store: SqlStateStore) -> None:
+        """Pids are given out again; the start time tells the two apart."""
+        me = current_holder("run-1")
+        store.acquire_lease(KEY, replace(me, started=me.started - 5), 0)
+        assert store.acquire_lease(KEY, current_holder("run-2"), 0).taken_over
+
+    def test_of_two_processes_that_want_a_dead_holders_lease_exactly_one_wins(
+        self, backend: Backend, store: SqlStateStore
+    ) -> None:
+        """Compare-and-set: the loser finds the winner alive."""
+        me = current_holder("gone")
+        store.acquire_lease(KEY, replace(me, started=1.0), 0)
+        script = (
+            "store.open(); print('ready', flush=True); sys.stdin.readline()\n"
+            "try:\n"
+            "    print(store.acquire_lease(KEY, current_holder('p'), 0).token, flush=True)\n"
+            "except LeaseHeldError:\n"
+            "    print('held', flush=True)\n"
+            "sys.stdin.readline()"
+        )
+        processes = [backend.python(script) for _ in range(2)]
+        answers = []
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            assert process.stdout is not None
+            answers.append(process.stdout.readline().strip())
+        for process in processes:
+            process.communicate("end\n", timeout=60)
+        assert sorted(answers) == ["2", "held"]
+
+    def test_of_many_threads_exactly_one_gets_a_fresh_lease(self, store: SqlStateStore) -> None:
+        """Also when the row does not exist yet."""
+        won: list[int] = []
+
+        def compete() -> None:
+            try:
+                won.append(store.acquire_lease(KEY, current_holder(threading.current_thread().name), 0).token)
+            except LeaseHeldError:
+                return
+
+        threads = [threading.Thread(target=compete) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert won == [1]
+
+
+def test_a_kill_in_the_middle_of_many_writes_leaves_a_readable_database(
+    backend: Backend, store: SqlStateStore, engine: Engine
+) -> None:
+    """What was acknowledged is there, and nothing is half there."""
+    script = """
+store.open()
+record = lambda n: StateRecord(KEY, 's', 'run-1', date(2026, 3, 1), 'full', Phase.EVENT, PhaseStatus.SUCCESS,
+                               datetime.now(UTC), sequence=n)
+for number in range(1, 1_000_000):
+    store.append_records([record(number)] * 5)
+    print(number, flush=True)
+"""
+    process = backend.python(script)
+    assert process.stdout is not None
+    acknowledged = 0
+    for line in process.stdout:
+        acknowledged = int(line)
+        if acknowledged == 40:
+            process.send_signal(signal.SIGKILL)
+            break
+    rest, _ = process.communicate()
+    acknowledged = max([acknowledged, *(int(line) for line in rest.split("\n")[:-1])])
+    with engine.begin() as connection:
+        per_write = select(EVENTS.c.sequence, func.count().label("rows")).group_by(EVENTS.c.sequence)
+        counts = {row.sequence: row.rows for row in connection.execute(per_write)}
+        if engine.dialect.name == "sqlite":
+            assert connection.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
+    assert set(range(1, acknowledged + 1)) <= set(counts)
+    assert set(counts.values()) == {5}
+    store.append_records([mark(Phase.RAW, "b1", 1)])
+    assert store.load_days([KEY], DAY)[KEY].raw == "b1"

@@ -1,0 +1,187 @@
+"""Snapshots ahead of a run, and the check during it."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ingestion_runtime.metadata.cache import MetadataCacheManager
+from ingestion_runtime.metadata.runtime import build_metadata_access, collect_metadata
+from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
+from ingestion_runtime.model.schema import ColumnSnapshot, TableSnapshot
+from ingestion_runtime.model.spec import MetadataSpec, SchemaPolicy, TableSpec
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+TABLE = TableSpec(schema="shop", table="orders", mode="full_refresh", connection="erp", primary_keys=("id",))
+NULLS_ALLOWED = SchemaPolicy(allow_missing_columns=True)
+
+
+@dataclass
+class Clock:
+    """A clock that a test moves."""
+
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class Endpoint:
+    """Describes the given columns, or fails."""
+
+    columns: dict[str, str] = field(default_factory=lambda: {"id": "int64", "note": "string"})
+    clock: Clock = field(default_factory=Clock)
+    error: IngestionError | None = None
+    asked: int = 0
+
+    def describe(self) -> TableSnapshot:
+        self.asked += 1
+        if self.error:
+            raise self.error
+        columns = tuple(ColumnSnapshot(n, "native", t, True) for n, t in self.columns.items())
+        return TableSnapshot("shop", "orders", columns, ("id",), 7, self.clock.now)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, clock: Clock) -> MetadataCacheManager:
+    return MetadataCacheManager(tmp_path, 24, clock)
+
+
+def names(cache: MetadataCacheManager) -> dict[str, str]:
+    """Return the cached columns of the table."""
+    snapshot = cache.load("erp", "shop", "orders")
+    assert snapshot is not None
+    return {column.name: column.landed_type for column in snapshot.columns}
+
+
+def test_only_absent_and_stale_tables_are_described(cache: MetadataCacheManager, clock: Clock) -> None:
+    """A fresh snapshot costs the source nothing."""
+    endpoint = Endpoint(clock=clock)
+    for hours, asked in ((0, 1), (23, 1), (2, 2)):
+        clock.now += timedelta(hours=hours)
+        assert collect_metadata([("erp", TABLE, endpoint)], cache, SchemaPolicy()) == {}
+        assert endpoint.asked == asked
+
+
+def test_one_table_that_fails_stops_no_other(cache: MetadataCacheManager) -> None:
+    """Its error is returned under its name."""
+    vanished = TerminalError("gone", remedy="Restore it.")
+    unreachable = TransientError("down", remedy="Try again.")
+    failures = collect_metadata(
+        [
+            ("erp", replace(TABLE, table="a"), Endpoint(error=vanished)),
+            ("erp", replace(TABLE, table="b"), Endpoint(error=unreachable)),
+            ("erp", TABLE, Endpoint()),
+        ],
+        cache,
+        SchemaPolicy(),
+    )
+    assert failures == {"shop.a": vanished, "shop.b": unreachable}
+    assert names(cache) == {"id": "int64", "note": "string"}
+
+
+def test_wrong_credentials_stop_at_once(cache: MetadataCacheManager) -> None:
+    """They are wrong for every table of the connection."""
+    second = Endpoint()
+    with pytest.raises(ConfigError):
+        collect_metadata(
+            [("erp", TABLE, Endpoint(error=ConfigError("password", remedy="Fix it."))), ("erp", TABLE, second)],
+            cache,
+            SchemaPolicy(),
+        )
+    assert second.asked == 0
+
+
+def test_a_snapshot_is_found_under_the_configured_name(cache: MetadataCacheManager) -> None:
+    """Also where the source spells the name in another case."""
+    configured = replace(TABLE, schema="SHOP", table="Orders")
+    collect_metadata([("erp", configured, Endpoint())], cache, SchemaPolicy())
+    assert cache.load("erp", "SHOP", "Orders") is not None
+
+
+def test_a_vanished_column_is_not_forgotten_when_the_snapshot_ages(cache: MetadataCacheManager, clock: Clock) -> None:
+    """What the policy forbids is returned and does not replace what was last accepted, however often it is asked."""
+    endpoint = Endpoint(clock=clock)
+    collect_metadata([("erp", TABLE, endpoint)], cache, SchemaPolicy())
+    endpoint.columns = {"id": "int64"}
+    for _ in range(2):
+        clock.now += timedelta(hours=25)
+        failures = collect_metadata([("erp", TABLE, endpoint)], cache, SchemaPolicy())
+        assert "missing: note (string)" in str(failures["shop.orders"])
+        assert names(cache) == {"id": "int64", "note": "string"}
+
+
+def test_an_accepted_refresh_keeps_the_columns_that_may_be_missing(cache: MetadataCacheManager, clock: Clock) -> None:
+    """They keep arriving as NULL; new and retyped columns are taken over."""
+    endpoint = Endpoint(clock=clock)
+    collect_metadata([("erp", TABLE, endpoint)], cache, NULLS_ALLOWED)
+    endpoint.columns = {"id": "int32", "extra": "bool"}
+    clock.now += timedelta(hours=25)
+    assert collect_metadata([("erp", TABLE, endpoint)], cache, NULLS_ALLOWED) == {}
+    assert names(cache) == {"id": "int32", "extra": "bool", "note": "string"}
+    check = build_metadata_access(MetadataSpec(policy=NULLS_ALLOWED), cache).check(
+        "erp", TABLE, pa.schema([("id", pa.int32()), ("extra", pa.bool_())])
+    )
+    assert check.missing == (pa.field("note", pa.string()),)
+
+
+def test_a_check_returns_missing_columns_every_time(cache: MetadataCacheManager) -> None:
+    """The second slice, and the next run, add the same NULL column."""
+    collect_metadata([("erp", TABLE, Endpoint())], cache, NULLS_ALLOWED)
+    access = build_metadata_access(MetadataSpec(policy=NULLS_ALLOWED), cache)
+    live = pa.schema([("id", pa.int64())])
+    assert access.check("erp", TABLE, live) == access.check("erp", TABLE, live)
+    assert access.check("erp", TABLE, live).missing == (pa.field("note", pa.string()),)
+
+
+def test_accepted_changes_become_the_snapshot(cache: MetadataCacheManager) -> None:
+    """A new or retyped column is a difference once; the age of the snapshot stays what it was."""
+    collect_metadata([("erp", TABLE, Endpoint())], cache, SchemaPolicy())
+    access = build_metadata_access(MetadataSpec(), cache)
+    live = pa.schema([("id", pa.int32()), ("note", pa.string()), ("extra", pa.date32())])
+    first = access.check("erp", TABLE, live).difference
+    assert [c.name for c in first.added] == ["extra"]
+    assert [c.name for c in first.retyped] == ["id"]
+    assert not access.check("erp", TABLE, live).difference
+    snapshot = cache.load("erp", "shop", "orders")
+    assert snapshot is not None
+    assert snapshot.taken_at == START
+    assert snapshot.primary_keys == ("id",)
+
+
+def test_a_forbidden_change_leaves_the_snapshot_alone(cache: MetadataCacheManager) -> None:
+    """The check fails again on the next run."""
+    collect_metadata([("erp", TABLE, Endpoint())], cache, SchemaPolicy())
+    access = build_metadata_access(MetadataSpec(), cache)
+    for _ in range(2):
+        with pytest.raises(TerminalError, match=r"missing: note \(string\)"):
+            access.check("erp", TABLE, pa.schema([("id", pa.int64()), ("extra", pa.bool_())]))
+    assert names(cache) == {"id": "int64", "note": "string"}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_required_snapshot_has_to_be_there(cache: MetadataCacheManager, enabled: bool) -> None:
+    """Without one the table stops where the policy asks for it, and passes where it does not."""
+    live = pa.schema([("id", pa.int64())])
+    strict = MetadataSpec(enabled=enabled, policy=SchemaPolicy(require_snapshot=True))
+    with pytest.raises(TerminalError, match="no metadata snapshot"):
+        build_metadata_access(strict, cache).check("erp", TABLE, live)
+    check = build_metadata_access(MetadataSpec(enabled=enabled), cache).check("erp", TABLE, live)
+    assert not check.difference
+    assert check.missing == ()
+
+
+def test_switched_off_metadata_compares_nothing(cache: MetadataCacheManager) -> None:
+    """A snapshot that is there is not looked at."""
+    collect_metadata([("erp", TABLE, Endpoint())], cache, SchemaPolicy())
+    access = build_metadata_access(MetadataSpec(enabled=False), cache)
+    assert access.repository is None
+    assert not access.check("erp", TABLE, pa.schema([("other", pa.int64())])).difference
