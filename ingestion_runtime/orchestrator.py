@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from ingestion_runtime.endpoints.factory import EndpointFactory
 from ingestion_runtime.events.buffer import TimeAwareBufferedSink
@@ -36,6 +37,9 @@ from ingestion_runtime.tools.files import LocalFiles
 from ingestion_runtime.tools.jars import JarCache, default_cache_directory
 from ingestion_runtime.tools.java import require_java
 from ingestion_runtime.tools.spark import SparkTool
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _LOG = logging.getLogger(__name__)
 # Credentials concern the whole run; after them a final failure outweighs one worth a retry, and that a busy table.
@@ -85,8 +89,8 @@ class RunRequest:
     options: RunOptions
 
 
-def run(request: RunRequest, environment: Mapping[str, str]) -> RunResult:
-    """Run the tables and return how they ended.
+def run(request: RunRequest, environment: Mapping[str, str], session: "SparkSession | None" = None) -> RunResult:
+    """Run the tables and return how they ended. ``session`` is used, and left running, where Spark is up already.
 
     Raises ConfigError for credentials and TransientError for a state database that cannot be reached: both before any
     effect. What happens to single tables is in the result.
@@ -94,7 +98,7 @@ def run(request: RunRequest, environment: Mapping[str, str]) -> RunResult:
     begun = time.monotonic()
     interruption = Interruption()
     with ExitStack() as stack:
-        context = _prepare(request, environment, interruption, stack)
+        context = _prepare(request, environment, interruption, stack, session)
         stack.enter_context(interruption.listening(context.tool.cancel_all))
         options, tables = request.options, request.tables
         runtime = request.configuration.runtime
@@ -116,7 +120,11 @@ def exit_code(results: Sequence[TableResult], interrupted_by: int | None) -> int
 
 
 def _prepare(
-    request: RunRequest, environment: Mapping[str, str], interruption: Interruption, stack: ExitStack
+    request: RunRequest,
+    environment: Mapping[str, str],
+    interruption: Interruption,
+    stack: ExitStack,
+    session: "SparkSession | None",
 ) -> RunContext:
     """Build what the run needs, in the order in which it may fail: credentials first, before anything is touched."""
     configuration, options = request.configuration, request.options
@@ -124,7 +132,11 @@ def _prepare(
     logs = Path(runtime.logging.event_sink or Path(runtime.state_database).parent / "logs")
     failpoints = Failpoints.from_environment(environment)
     tool = SparkTool.from_config(
-        runtime, require_java, JarCache(default_cache_directory()).ensure, logs / f"spark-{options.run_id}.log"
+        runtime,
+        require_java,
+        JarCache(default_cache_directory()).ensure,
+        logs / f"spark-{options.run_id}.log",
+        adopted=session,
     )
     files = LocalFiles()
     factory = EndpointFactory(configuration, tool, files)

@@ -3,7 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from pyspark.sql import SparkSession
 
+from ingestion_runtime.model.spec import RuntimeSpec, SparkSpec, StagingSpec
+from ingestion_runtime.tools.jars import JarCache, default_cache_directory
+from ingestion_runtime.tools.java import require_java
+from ingestion_runtime.tools.spark import SparkTool
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
 
@@ -20,3 +25,23 @@ def postgres(postgres_server: PostgresServer) -> Iterator[PostgresDatabase]:
     database = postgres_server.create_database()
     yield database
     postgres_server.drop_database(database.database)
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One Spark session for all tests that run tables inside this process; starting one costs seconds."""
+    root = tmp_path_factory.mktemp("spark")
+    runtime = RuntimeSpec(
+        job_name="tests",
+        raw_root=str(root / "raw"),
+        final_root=str(root / "final"),
+        timezone="UTC",
+        catalog=None,
+        staging=StagingSpec(str(root / "staging")),
+        state_database=str(root / "state.db"),
+        spark=SparkSpec(master="local[2]", driver_memory="1g"),
+    )
+    jars = JarCache(default_cache_directory()).ensure
+    tool = SparkTool.from_config(runtime, require_java, jars, root / "spark.log")
+    yield tool.session()
+    tool.stop()

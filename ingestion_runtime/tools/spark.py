@@ -17,10 +17,12 @@ _LOGGING = Path(__file__).with_name("log4j2.properties")
 
 @dataclass(frozen=True, slots=True)
 class SparkSettings:
-    """What a session is made of: ``java`` and ``jars`` are called when it starts, and raise what they find missing."""
+    """What sessions are made of. ``conf`` holds for the JVM, ``table_conf`` is set on every table's session; ``java`` and
+    ``jars`` are called when the JVM starts, and raise what they find missing."""
 
     app_name: str
     conf: tuple[tuple[str, str], ...]
+    table_conf: tuple[tuple[str, str], ...]
     java: Callable[[], Path]
     jars: Callable[[], tuple[Path, ...]]
     log_file: Path
@@ -33,7 +35,6 @@ def catalog_conf(catalog: CatalogSpec) -> tuple[tuple[str, str], ...]:
     """
     prefix = f"spark.sql.catalog.{catalog.name}"
     return (
-        ("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"),
         (prefix, "org.apache.iceberg.spark.SparkCatalog"),
         (f"{prefix}.type", "jdbc"),
         (f"{prefix}.uri", f"jdbc:sqlite:{catalog.database}?busy_timeout=30000&journal_mode=WAL"),
@@ -44,8 +45,7 @@ def catalog_conf(catalog: CatalogSpec) -> tuple[tuple[str, str], ...]:
 
 
 def session_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
-    """Return all Spark settings of a run. Types depend on some of them, so a configuration may not override those."""
-    codec = {"none": "uncompressed"}.get(runtime.compression, runtime.compression)
+    """Return the Spark settings of a JVM."""
     return (
         ("spark.master", runtime.spark.master),
         ("spark.driver.memory", runtime.spark.driver_memory),
@@ -56,13 +56,21 @@ def session_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
         ("spark.scheduler.mode", "FAIR"),
         ("spark.sql.shuffle.partitions", "4"),
         *runtime.spark.conf,
-        ("spark.sql.session.timeZone", "UTC"),
-        ("spark.sql.ansi.enabled", "true"),
+        ("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"),
         ("spark.sql.catalogImplementation", "in-memory"),
-        ("spark.sql.parquet.compression.codec", codec),
-        ("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS"),
         # A marker of Spark's proves nothing (a dying JVM still writes it); the manifest does.
         ("spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs", "false"),
+    )
+
+
+def table_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
+    """Return the settings of a table's session. What arrives depends on them, so a configuration cannot override them."""
+    codec = {"none": "uncompressed"}.get(runtime.compression, runtime.compression)
+    return (
+        ("spark.sql.session.timeZone", "UTC"),
+        ("spark.sql.ansi.enabled", "true"),
+        ("spark.sql.parquet.compression.codec", codec),
+        ("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS"),
         *(catalog_conf(runtime.catalog) if runtime.catalog else ()),
     )
 
@@ -70,18 +78,29 @@ def session_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
 class SparkTool:
     """The one place that creates a Spark session. Safe to use from several threads."""
 
-    def __init__(self, settings: SparkSettings) -> None:
+    def __init__(self, settings: SparkSettings, adopted: "SparkSession | None" = None) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._root: SparkSession | None = None
+        self._root = adopted
+        self._owned = adopted is None
         self._stopped = False
 
     @classmethod
     def from_config(
-        cls, runtime: RuntimeSpec, java: Callable[[], Path], jars: Callable[[], tuple[Path, ...]], log_file: Path
+        cls,
+        runtime: RuntimeSpec,
+        java: Callable[[], Path],
+        jars: Callable[[], tuple[Path, ...]],
+        log_file: Path,
+        *,
+        adopted: "SparkSession | None" = None,
     ) -> "SparkTool":
-        """Return a tool for this run. Nothing is started and nothing is checked yet."""
-        return cls(SparkSettings(runtime.job_name, session_conf(runtime), java, jars, log_file))
+        """Return a tool for this run. Nothing is started and nothing is checked yet.
+
+        An ``adopted`` session, with our jars and the Iceberg extension, is used in place of a new one and never stopped.
+        """
+        conf, tables = session_conf(runtime), table_conf(runtime)
+        return cls(SparkSettings(runtime.job_name, conf, tables, java, jars, log_file), adopted)
 
     @property
     def started(self) -> bool:
@@ -102,8 +121,13 @@ class SparkTool:
 
     def prepare(self) -> None:
         """Check Java and jars without starting anything: called before a plan that needs Spark has its first effect."""
-        self._settings.java()
-        self._settings.jars()
+        if self._root is None:
+            self._settings.java()
+            self._settings.jars()
+
+    def table_settings(self) -> tuple[tuple[str, str], ...]:
+        """Return what every table's session is set to."""
+        return self._settings.table_conf
 
     def table_session(self) -> "TableSession":
         """Return a session of its own, with its own settings and views, for one table."""
@@ -136,7 +160,7 @@ class SparkTool:
         with self._lock:
             self._stopped = True
             root, self._root = self._root, None
-        if root is not None:
+        if root is not None and self._owned:
             gateway: Any = root.sparkContext._gateway
             root.stop()
             gateway.shutdown()
@@ -161,6 +185,8 @@ class TableSession:
         """Return this table's session; errors as for ``SparkTool.session``."""
         if self._session is None:
             self._session = self._tool.session().newSession()
+            for key, value in self._tool.table_settings():
+                self._session.conf.set(key, value)
             _activate(self._session)
             if self._group is not None:
                 self._tool.set_job_group(*self._group)

@@ -63,9 +63,10 @@ def land(raw: RawColumn, name: str) -> SourceColumn:
 
 def day_misfit(name: str) -> str:
     """Return a predicate for values that are no day from 0001-01-01 to 9999-12-31 in ISO spelling."""
+    # Only a modifier makes date() carry 2023-02-30 over into March, where it is seen to be no day.
     return (
         f"{name} IS NOT NULL AND (typeof({name}) <> 'text' OR {name} NOT GLOB '{_DAY_SHAPE}'"
-        f" OR date({name}) IS NOT {name} OR substr({name}, 1, 4) = '0000')"
+        f" OR date({name}, '+0 days') IS NOT {name} OR substr({name}, 1, 4) = '0000')"
     )
 
 
@@ -75,7 +76,7 @@ def moment_misfit(name: str, separators: str) -> str:
     return (
         f"{name} IS NOT NULL AND (typeof({name}) <> 'text'"
         f" OR {whole} NOT GLOB '{_DAY_SHAPE}[{separators}]{_TIME_SHAPE}' OR substr({name}, 1, 4) = '0000'"
-        f" OR strftime('%Y-%m-%d %H:%M:%S', {whole}) IS NOT {day} || ' ' || substr({name}, 12, 8)"
+        f" OR strftime('%Y-%m-%d %H:%M:%S', {whole}, '+0 days') IS NOT {day} || ' ' || substr({name}, 12, 8)"
         f" OR length({name}) NOT IN (19, 21, 22, 23, 24, 25, 26)"
         f" OR (length({name}) > 19 AND (substr({name}, 20, 1) <> '.' OR {fraction} GLOB '*[^0-9]*')))"
     )
