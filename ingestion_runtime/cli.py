@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ingestion_runtime.config import load_configuration
+from ingestion_runtime.config import ConfigIssue, load_configuration
 from ingestion_runtime.model.errors import ConfigError, IngestionError
 from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
 
@@ -45,9 +45,10 @@ def _config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="LIST|*",
     help="Read these tables anew from the beginning and replace their targets in one publish.",
 )
-@click.option("--wm-lag-seconds", type=click.IntRange(min=0), help="Re-read this far behind every watermark.")
+@click.option("--wm-lag-seconds", metavar="N", type=click.IntRange(min=0), help="Re-read this far behind every watermark.")
 @click.option(
     "--heartbeat-seconds",
+    metavar="N",
     type=click.IntRange(min=0),
     default=120,
     show_default=True,
@@ -58,7 +59,7 @@ def _config_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @_output_option
 @click.version_option(package_name="ingestion-runtime")
 @click.pass_context
-def cli(context: click.Context, config_path: Path | None, **options: Any) -> None:
+def cli(context: click.Context, /, config_path: Path | None, **options: Any) -> None:
     """Bring the tables of a configuration into the lake: kill it anywhere, run it again, the target equals the source."""
     if context.invoked_subcommand is not None:
         if config_path is not None:
@@ -72,7 +73,7 @@ def cli(context: click.Context, config_path: Path | None, **options: Any) -> Non
     sys.exit(_guarded(lambda: _run(config_path, options)))
 
 
-@cli.command()
+@cli.command(short_help="Check a configuration; nothing is connected or written.")
 @_config_option
 @_output_option
 def validate(config_path: Path | None, output: str) -> None:
@@ -83,7 +84,7 @@ def validate(config_path: Path | None, output: str) -> None:
 
 
 def _validate(path: Path, output: str) -> int:
-    issues: tuple[Any, ...] = ()
+    issues: tuple[ConfigIssue, ...] = ()
     failure: ConfigError | None = None
     tables = 0
     try:
@@ -91,7 +92,8 @@ def _validate(path: Path, output: str) -> int:
     except ConfigError as error:
         failure = error
         found = error.values.get("issues", ())
-        issues = found if isinstance(found, tuple) else ()
+        # A file that cannot be read has no places to point at: the whole of it is the issue.
+        issues = found if isinstance(found, tuple) and found else (ConfigIssue("", str(error)),)
     if output == "json":
         listed = [{"pointer": issue.pointer, "message": issue.message} for issue in issues]
         _print_json({"version": 1, "valid": failure is None, "tables": tables, "issues": listed})

@@ -17,14 +17,16 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def dump_document(value: object) -> str:
     """Return ``value`` (a frozen dataclass) as one line of JSON."""
-    text: str = _adapter(type(value)).dump_json(value).decode()
+    kind: Any = type(value)
+    text: str = _adapter(kind).dump_json(value).decode()
     return text
 
 
 def load_document(kind: type[T], text: str | bytes, origin: str) -> T:
     """Return the document in ``text``; raises TerminalError naming ``origin`` when it is not a whole ``kind``."""
+    hashable: Any = kind
     try:
-        value: T = _adapter(kind).validate_json(text)
+        value: T = _adapter(hashable).validate_json(text)
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
         raise TerminalError(

@@ -1,10 +1,14 @@
 """A run's results: as a table for people, and as a versioned document for programs."""
 
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
 
@@ -16,6 +20,12 @@ _STYLES = {
     TableStatus.FAILED: "bold red",
     TableStatus.INTERRUPTED: "yellow",
 }
+_FILE_WIDTH = 160  # where no terminal says how wide it is
+_GAP = 2
+_LONGEST_WHOLE = 26  # a timestamp with microseconds
+_NUMBERS = ("read", "written", "slices", "seconds")
+_DROPPED_FIRST = ("slices", "mode", "seconds", "written", "read")
+_ZERO_FRACTION = re.compile(r"(?<=:\d\d)\.0+$")
 
 
 def result_document(result: RunResult) -> dict[str, Any]:
@@ -34,24 +44,11 @@ def result_document(result: RunResult) -> dict[str, Any]:
 def print_table(result: RunResult) -> None:
     """Print one table of results on stderr, and under it what failed and what to do about it."""
     console = Console(stderr=True)
-    shown = Table(title=f"{escape(result.job_name)}, load date {result.load_date}", title_justify="left")
-    for header in ("table", "mode", "status"):
-        shown.add_column(header)
-    for header in ("read", "written", "slices", "seconds"):
-        shown.add_column(header, justify="right")
-    shown.add_column("watermark")
-    for table in result.tables:
-        shown.add_row(
-            escape(table.table),
-            table.mode,
-            f"[{_STYLES[table.status]}]{table.status}[/]",
-            f"{table.rows_read:,}",
-            f"{table.rows_written:,}",
-            str(table.slices),
-            f"{table.seconds:.1f}",
-            escape(table.watermark or ""),
-        )
-    console.print(shown)
+    if not console.is_terminal:
+        console.width = max(console.width, _FILE_WIDTH)
+    # Sentences are left to the terminal to wrap: in a log, or in a pipe to grep, each is one line.
+    console.print(f"[italic]{escape(result.job_name)}, load date {result.load_date}[/]", highlight=False, soft_wrap=True)
+    console.print(_build_table(console.width, result.tables))
     for table in result.tables:
         _print_remarks(console, table)
     ended = sum(table.failure is None for table in result.tables)
@@ -59,16 +56,56 @@ def print_table(result: RunResult) -> None:
         f"{ended} of {len(result.tables)} tables complete in {result.seconds:.1f} s, exit code {result.exit_code}"
         f" (run {result.run_id})",
         highlight=False,
+        soft_wrap=True,
     )
 
 
+def _build_table(width: int, tables: Sequence[TableResult]) -> Table:
+    """Return the table with as many columns as ``width`` has room for."""
+    columns = {header: [cell(table) for table in tables] for header, cell in _CELLS.items()}
+    longest = {header: max(len(header), *(cell.cell_len for cell in column)) for header, column in columns.items()}
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, _GAP - 1, 0, 0))
+    dropped = list(_DROPPED_FIRST)
+    while dropped and sum(min(longest[header], _LONGEST_WHOLE) + _GAP for header in columns) > width:
+        del columns[dropped.pop(0)]
+    for header in columns:
+        justify: JustifyMethod = "right" if header in _NUMBERS else "left"
+        # A long name or a long text watermark is folded, never cut; everything else stays on its line.
+        whole = header != "table" and longest[header] <= _LONGEST_WHOLE
+        shown.add_column(header, justify=justify, no_wrap=whole, overflow="fold")
+    for row in zip(*columns.values(), strict=True):
+        shown.add_row(*row)
+    return shown
+
+
+def _watermark(table: TableResult) -> Text:
+    return Text(_ZERO_FRACTION.sub("", table.watermark or ""))
+
+
+_CELLS: Mapping[str, Callable[[TableResult], Text]] = {
+    "table": lambda table: Text(table.table),
+    "mode": lambda table: Text(table.mode),
+    "status": lambda table: Text(table.status, _STYLES[table.status]),
+    "read": lambda table: Text(f"{table.rows_read:,}"),
+    "written": lambda table: Text(f"{table.rows_written:,}"),
+    "slices": lambda table: Text(str(table.slices)),
+    "seconds": lambda table: Text(f"{table.seconds:.1f}"),
+    "watermark": _watermark,
+}
+
+
 def _print_remarks(console: Console, table: TableResult) -> None:
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
     if table.failure is not None:
-        console.print(f"[bold red]{table.failure.type}[/] {escape(table.failure.message)}", highlight=False)
+        # What concerns a whole connection does not name the table.
+        name = "" if table.table in table.failure.message else f"{table.table}: "
+        say(f"[bold red]{table.failure.type}[/] {escape(name + table.failure.message)}")
     if table.duplicates:
-        console.print(f"{escape(table.table)}: {table.duplicates} older rows of the same key were left out", highlight=False)
+        say(f"{escape(table.table)}: {table.duplicates} older rows of the same key were left out")
     if table.quarantined:
-        console.print(f"{escape(table.table)}: {table.quarantined} rows without a key are in quarantine", highlight=False)
+        say(f"{escape(table.table)}: {table.quarantined} rows without a key are in quarantine")
 
 
 def _table_document(table: TableResult) -> dict[str, Any]:

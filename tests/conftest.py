@@ -9,6 +9,7 @@ from ingestion_runtime.model.spec import RuntimeSpec, SparkSpec, StagingSpec
 from ingestion_runtime.tools.jars import JarCache, default_cache_directory
 from ingestion_runtime.tools.java import require_java
 from ingestion_runtime.tools.spark import SparkTool
+from tests.lake import JVM
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
 
@@ -39,7 +40,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         catalog=None,
         staging=StagingSpec(str(root / "staging")),
         state_database=str(root / "state.db"),
-        spark=SparkSpec(master="local[2]", driver_memory="1g"),
+        spark=SparkSpec("local[2]", "1g", (("spark.driver.defaultJavaOptions", JVM),)),
     )
     jars = JarCache(default_cache_directory()).ensure
     tool = SparkTool.from_config(runtime, require_java, jars, root / "spark.log")

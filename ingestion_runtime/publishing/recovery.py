@@ -84,9 +84,10 @@ class Recovery:
         opened = state.open_batch(self._ledger.key)
         untouched = known is not None and known.location is not None and known.location == self._target.location()
         if known is not None and untouched and opened is None and not self._grip.taken_over:
-            receipt, verified = known.receipt, known.verified
+            stands: tuple[Receipt | None, Fingerprint | None] = known.receipt, known.verified
         else:
-            receipt, verified = self._look(known, reload=reload, stale=opened is not None)
+            stands = self._look(known, reload=reload, stale=opened is not None)
+        receipt, verified = stands
         going_on = self._resume(opened, receipt, reload=reload) if opened else None
         sequence = max(receipt.sequence if receipt else 0, state.last_sequence(self._ledger.key)) + 1
         return Settled(receipt, verified, going_on, going_on.sequence if going_on else sequence)

@@ -8,16 +8,18 @@ import sqlite3
 import struct
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
@@ -27,21 +29,8 @@ from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, 
 from ingestion_runtime.model.endpoint import IngestColumns
 from ingestion_runtime.model.errors import ConfigError, TerminalError, TransientError
 from ingestion_runtime.model.spec import ConnectionSpec, PartitionRead, TableSpec
-from ingestion_runtime.tools.jars import JarCache, default_cache_directory, pinned_jars
-from ingestion_runtime.tools.java import require_java
-from ingestion_runtime.tools.spark import SparkSettings, SparkTool
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
-DRIVERS = [jar for jar in pinned_jars() if jar.artifact in ("sqlite-jdbc", "postgresql")]
-CONF = (
-    ("spark.master", "local[2]"),
-    ("spark.driver.memory", "1g"),
-    ("spark.ui.enabled", "false"),
-    ("spark.driver.host", "127.0.0.1"),
-    ("spark.driver.bindAddress", "127.0.0.1"),
-    ("spark.sql.session.timeZone", "UTC"),
-    ("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS"),
-)
 INGEST = IngestColumns("run-1", date(2026, 1, 2), datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC), "shop", "0001")
 
 
@@ -53,15 +42,6 @@ class Reference:
 
     def resolve(self) -> str:
         return self.value
-
-
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkTool]:
-    log = tmp_path_factory.mktemp("spark") / "spark.log"
-    jars = JarCache(default_cache_directory())
-    tool = SparkTool(SparkSettings("jdbc-read", CONF, require_java, lambda: jars.ensure(DRIVERS), log))
-    yield tool
-    tool.stop()
 
 
 def connection_of(server: PostgresDatabase | PostgresServer, **changes: Any) -> ConnectionSpec:
@@ -83,14 +63,17 @@ def table_of(name: str, **changes: Any) -> TableSpec:
 
 @dataclass
 class Reading:
-    """One source in one Spark session, and the directory for what it lands."""
+    """A Spark session, as readers ask for it, and the directory for what they land."""
 
-    tool: SparkTool
+    spark: SparkSession
     root: Path
     count: int = 0
 
+    def session(self) -> SparkSession:
+        return self.spark
+
     def source(self, spec: ConnectionSpec, table: TableSpec) -> JdbcSource:
-        return JdbcSource(table, Database(spec, dialect_for(spec.dialect)), JdbcReader(self.tool.table_session()))
+        return JdbcSource(table, Database(spec, dialect_for(spec.dialect)), JdbcReader(self))
 
     def land(self, spec: ConnectionSpec, table: TableSpec, piece: Slice | None = None) -> pa.Table:
         source = self.source(spec, table)
@@ -107,8 +90,11 @@ class Reading:
 
 
 @pytest.fixture
-def reading(spark: SparkTool, tmp_path: Path) -> Reading:
-    return Reading(spark, tmp_path)
+def reading(spark: SparkSession, tmp_path: Path) -> Reading:
+    session = spark.newSession()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    session.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+    return Reading(session, tmp_path)
 
 
 def sqlite_database(path: Path, script: str) -> ConnectionSpec:
@@ -124,7 +110,8 @@ TYPES = """
 CREATE TYPE mood AS ENUM ('sad', 'so-so');
 CREATE DOMAIN price AS numeric(12,2);
 CREATE TABLE everything (
-  id int8 PRIMARY KEY, b bool, i2 int2, i4 int4, f4 float4, f8 float8, n numeric(38,10), p price, u numeric, w numeric(50,10),
+  id int8 PRIMARY KEY, b bool, i2 int2, i4 int4, f4 float4, f8 float8, n numeric(38,10), p price, u numeric,
+  w numeric(50,10),
   t text, v varchar(20), c char(5), y bytea, d date, ts timestamp, tz timestamptz, g uuid, j json, jb jsonb, ip inet,
   iv interval, tm time, ttz timetz, m mood, a int[], r int4range, ci cidr, mo money, bits bit(3), neg numeric(5,-2));
 SET timezone = 'UTC';
@@ -135,9 +122,11 @@ INSERT INTO everything VALUES
   '{"b":1,  "a":2}', '::1', '-1 day', '24:00', '00:00+14', 'sad', '{}', 'empty', '10.0.0.0/8', -1, B'101', 12345),
  (9223372036854775807, false, 32767, 2147483647, 'NaN', 'NaN', 9999999999999999999999999999.9999999999, 9999999999.99,
   'NaN', 0.0000000001, E'tab\\there ''quoted'' \\\\ 🚲 é', 'x', 'a', '\\x00ff', '9999-12-31', '9999-12-31 23:59:59.999999',
-  '9999-12-31 23:59:59.999999+00', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'null', 'null', '10.0.0.1/24', '1 mon 2 days 03:04:05.6',
+  '9999-12-31 23:59:59.999999+00', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'null', 'null', '10.0.0.1/24',
+  '1 mon 2 days 03:04:05.6',
   '12:34:56.789', '12:34:56.789-05:30', 'so-so', '{1,NULL,3}', '[1,5)', '::/0', 1234.5, B'000', 0),
- (-9223372036854775808, null, 0, 0, 'Infinity', '-Infinity', 0, 0, 123456789012345678901234567890.123456789012345678901234567890,
+ (-9223372036854775808, null, 0, 0, 'Infinity', '-Infinity', 0, 0,
+  123456789012345678901234567890.123456789012345678901234567890,
   -1, ' blanks ', ' ', '  a', '\\xdeadbeef', '1582-10-10', '1582-10-10 12:00:00.123456', '1582-10-10 12:00:00.123456+00',
   null, null, null, null, null, null, null, null, null, null, null, null, null, null),
  (7, null, null, null, 3.4028235e38, 5e-324, 0.0000000001, null, 0.1, null, null, null, null, null, '1969-12-31',
@@ -248,7 +237,7 @@ def test_hostile_text_cursors_select_their_rows_and_are_ranked_as_the_source_sor
         spec = sqlite_database(tmp_path / "t.db", script)
     table = table_of("t", incremental_column="k", incr_col_type=CursorType.TEXT)
     ordered = sorted(values, key=lambda value: value.encode())  # C.UTF-8 and BINARY both compare bytes
-    for low, high in zip(ordered, ordered[1:], strict=False):
+    for low, high in pairwise(ordered):
         window = Interval(Watermark(CursorType.TEXT, low), Watermark(CursorType.TEXT, high))
         assert reading.source(spec, table).count_rows(window) == 1
     subject = ReRead(Watermark(CursorType.TEXT, ordered[0]), Watermark(CursorType.TEXT, ordered[-1]), nulls=True)
@@ -297,7 +286,7 @@ def test_timestamp_slices_take_every_row_once(reading: Reading, postgres: Postgr
     marks = [Watermark(CursorType.TIMESTAMP, f"2024-10-27 01:00:00.{micros:06}") for micros in (0, 2, 5)]
     spec = connection_of(postgres)
     assert sorted(reading.land(spec, table, Slice(0)).column("id").to_pylist()) == [1, 2, 3, 4, 5, 6, 7]
-    windows = [Slice(0, window=Interval(low, high)) for low, high in zip(marks, marks[1:], strict=False)]
+    windows = [Slice(0, window=Interval(low, high)) for low, high in pairwise(marks)]
     assert [sorted(reading.land(spec, table, w).column("id").to_pylist()) for w in windows] == [[2, 3], [4, 5, 6]]
     ties = Slice(0, reread=ReRead(marks[0], marks[1], nulls=True))
     assert sorted(reading.land(spec, table, ties).column("id").to_pylist()) == [1, 2, 3, 7]
@@ -352,7 +341,7 @@ def test_errors_of_the_driver_become_ours_without_the_password(reading: Reading,
     source = reading.source(spec, table_of("t"))
     source.describe()
     postgres.psql("DROP TABLE t")
-    with pytest.raises(TerminalError, match='relation "public.t" does not exist'):
+    with pytest.raises(TerminalError, match=r'relation "public.t" does not exist'):
         source.read_full().write_parquet(str(reading.root / "gone"))
     source = reading.source(spec, table_of("other"))
     source.describe()
@@ -468,7 +457,7 @@ def test_sqlite_values_that_are_not_what_their_column_says_are_refused(reading: 
 
 def test_sqlite_text_that_is_not_utf8_is_refused(reading: Reading, tmp_path: Path) -> None:
     spec = sqlite_database(tmp_path / "u.db", "CREATE TABLE t (s TEXT); INSERT INTO t VALUES (CAST(x'41ff' AS TEXT))")
-    with pytest.raises(TerminalError, match="UTF-?8"):
+    with pytest.raises(TerminalError, match=r"UTF-?8"):
         reading.land(spec, table_of("t"))
 
 
@@ -484,9 +473,15 @@ def test_sqlite_value_that_turns_bad_after_the_check_fails_the_read(
 ) -> None:
     spec = sqlite_database(tmp_path / "late.db", "CREATE TABLE t (i INTEGER); INSERT INTO t VALUES ('abc')")
     extract = reading.source(spec, table_of("t")).read_full()
-    checks = iter([lambda *_: None])
     original = type(extract)._refuse_bad_values
-    monkeypatch.setattr(type(extract), "_refuse_bad_values", lambda *a: next(checks, original)(*a))
+    calls: list[object] = []
+
+    def second_look_only(self: Any, snapshot: Any) -> None:
+        calls.append(snapshot)
+        if len(calls) > 1:
+            original(self, snapshot)
+
+    monkeypatch.setattr(type(extract), "_refuse_bad_values", second_look_only)
     with pytest.raises(TerminalError, match="'i' \\(INTEGER\\): 1 values are no integers"):
         extract.write_parquet(str(reading.root / "out"))
 

@@ -36,7 +36,9 @@ class IcebergCatalog:
 
     def identifier(self, table: TableSpec) -> tuple[str, ...]:
         """Return namespace and name of a table, by the configured pattern."""
-        return tuple(self._spec.name_pattern.format(schema=table.schema, table=table.table).split("."))
+        # Split before the names go in: they may hold dots of their own.
+        parts = self._spec.name_pattern.split(".")
+        return tuple(part.format(schema=table.schema, table=table.table) for part in parts)
 
     def location(self, identifier: tuple[str, ...]) -> str | None:
         """Return the table's metadata location by one query (2 ms), None when there is no such table.

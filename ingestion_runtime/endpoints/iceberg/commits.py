@@ -4,7 +4,7 @@ Imported only when metadata is read or written: pyiceberg costs 1.2 s.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
@@ -52,7 +52,7 @@ class AssertHead(ValidatableTableRequirement):
     batch_id: str | None
     fence: int
 
-    def validate(self, base_metadata: TableMetadata | None) -> None:
+    def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override]  # as pyiceberg's own do
         """Raise CommitFailedException when the table moved on without us."""
         properties = base_metadata.properties if base_metadata else {}
         receipt = _receipt(properties, "table")
@@ -112,16 +112,16 @@ def publish(catalog: SqlCatalog, table: Table, expected: str | None, written: Wr
     snapshot = int(written.snapshot) if written.snapshot else None
     updates: list[TableUpdate] = []
     if snapshot is not None:
-        updates.append(SetSnapshotRefUpdate(ref_name=MAIN_BRANCH, type="branch", snapshot_id=snapshot))
-        updates.append(SetSnapshotRefUpdate(ref_name=TAG, type="tag", snapshot_id=snapshot))
+        updates.append(_set_ref(MAIN_BRANCH, "branch", snapshot))
+        updates.append(_set_ref(TAG, "tag", snapshot))
     if written.branch in table.metadata.refs:
-        updates.append(RemoveSnapshotRefUpdate(ref_name=written.branch))
+        updates.append(_remove_ref(written.branch))
     properties = {RECEIPT: dump_document(receipt), FENCE: str(receipt.fence)}
     updates.append(SetPropertiesUpdate(updates=properties))
     base = int(written.base) if written.base else None
     requirements = (
         AssertTableUUID(uuid=table.metadata.table_uuid),
-        AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=base),
+        AssertRefSnapshotId.model_validate({"ref": MAIN_BRANCH, "snapshot-id": base}),
         AssertHead(batch_id=expected, fence=receipt.fence),
     )
     return _commit(catalog, table, requirements, tuple(updates))
@@ -130,7 +130,7 @@ def publish(catalog: SqlCatalog, table: Table, expected: str | None, written: Wr
 def guard(catalog: SqlCatalog, table: Table, token: int, drop: Sequence[str]) -> Table:
     """Raise the fence to ``token`` and drop branches in one commit."""
     receipt = _receipt(table.metadata.properties, ".".join(table.name()))
-    updates: list[TableUpdate] = [RemoveSnapshotRefUpdate(ref_name=name) for name in drop]
+    updates: list[TableUpdate] = [_remove_ref(name) for name in drop]
     if _fence(table.metadata.properties) < token:
         updates.append(SetPropertiesUpdate(updates={FENCE: str(token)}))
     if updates:
@@ -141,13 +141,21 @@ def guard(catalog: SqlCatalog, table: Table, token: int, drop: Sequence[str]) ->
 
 def drop_branch(catalog: SqlCatalog, table: Table, branch: str) -> None:
     """Drop a branch, whatever the table's receipt and fence say: nobody reads it."""
-    _commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid),), (RemoveSnapshotRefUpdate(ref_name=branch),))
+    _commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid),), (_remove_ref(branch),))
+
+
+def _set_ref(name: str, kind: str, snapshot: int) -> TableUpdate:
+    return SetSnapshotRefUpdate.model_validate({"ref-name": name, "type": kind, "snapshot-id": snapshot})
+
+
+def _remove_ref(name: str) -> TableUpdate:
+    return RemoveSnapshotRefUpdate.model_validate({"ref-name": name})
 
 
 def _commit(
     catalog: SqlCatalog,
     table: Table,
-    requirements: tuple[ValidatableTableRequirement, ...],
+    requirements: tuple[Any, ...],  # pyiceberg's type lists its own requirements and leaves no place for ours
     updates: tuple[TableUpdate, ...],
 ) -> str:
     # commit_table tries once: a retry would check the requirements against metadata that we have not judged.

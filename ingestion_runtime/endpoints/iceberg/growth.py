@@ -55,9 +55,9 @@ def apply_growth(table: Table, growth: Growth) -> None:
     if growth.added or growth.widened:
         with table.update_schema() as update:
             for column, kind in growth.added:
-                update.add_column(column, kind)
+                update.add_column((column,), kind)  # a path: a name may hold dots
             for column, kind in growth.widened:
-                update.update_column(column, kind)
+                update.update_column((column,), kind)
 
 
 def iceberg_types(schema: pa.Schema) -> dict[str, IcebergType]:
@@ -75,8 +75,6 @@ def _holds(holder: IcebergType, held: IcebergType) -> bool:
         return True
     if isinstance(holder, DecimalType) and isinstance(held, DecimalType):
         return holder.scale == held.scale and holder.precision >= held.precision
-    return (
-        (isinstance(holder, LongType)
-        and isinstance(held, IntegerType))
-        or (isinstance(holder, DoubleType) and isinstance(held, FloatType))
+    return (isinstance(holder, LongType) and isinstance(held, IntegerType)) or (
+        isinstance(holder, DoubleType) and isinstance(held, FloatType)
     )

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 import sqlglot
 from sqlglot import exp
 
-from ingestion_runtime.model.batch import Batch, WriteMode
+from ingestion_runtime.model.batch import Batch
 from ingestion_runtime.model.columns import CURSOR_RANK, SLICE_COLUMN, is_ingest_column
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload
 from ingestion_runtime.tools.spark import TableSession
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
 _STAGED = "ingest_staged"
 _WINNERS = "ingest_winners"
@@ -21,12 +21,11 @@ _WINNERS = "ingest_winners"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows in the staged files, distinct keys among them, rows with a NULL key, and rows of the branch with such a key."""
+    """Rows in the staged files, distinct keys among them, and rows with a NULL key."""
 
     rows: int
     keys: int
     null_keys: int
-    found: int
 
 
 class BranchWriter:
@@ -43,12 +42,12 @@ class BranchWriter:
         manage = self._java_table().manageSnapshots()
         (manage.createBranch(branch, int(base)) if base else manage.createBranch(branch)).commit()
 
-    def write(self, batch: Batch, branch: str, payload: Payload, columns: tuple[str, ...]) -> None:
-        """Write the payload: all of it replaces the branch's rows, or each key's newest row is merged into them."""
+    def write(self, batch: Batch, branch: str, payload: Payload, columns: tuple[str, ...], *, merge: bool) -> None:
+        """Write the payload: each key's newest row is merged into the branch's rows, or all of it replaces them."""
         spark = self._tables.session()
         self._read(spark, payload, columns)
         target = f"{self._name}.{quote(f'branch_{branch}')}"
-        if batch.write is WriteMode.MERGE:
+        if merge:
             spark.sql(self._merge_sql(target, columns))
         else:
             from pyspark.sql import functions  # noqa: PLC0415
@@ -57,38 +56,33 @@ class BranchWriter:
             rows: DataFrame = spark.table(source).select(*map(quote, columns))
             rows.writeTo(target).overwrite(functions.lit(True))
 
-    def count(self, batch: Batch, branch: str) -> Counts:
-        """Count after ``write``, in the staged files and on the branch, without the merge filter.
-
-        A filter that misses the matching row makes MERGE insert a second one; only a count without it shows that.
-        """
+    def count_staged(self) -> Counts:
+        """Count the staged files after ``write``: rows, distinct keys, rows with a NULL key."""
         spark = self._tables.session()
         keys = self._table.primary_keys
         if not keys:
             rows = spark.table(_STAGED).count()
-            return Counts(rows=rows, keys=rows, null_keys=0, found=rows)
+            return Counts(rows=rows, keys=rows, null_keys=0)
         listed = ", ".join(map(quote, keys))
         missing = " OR ".join(f"{quote(key)} IS NULL" for key in keys)
-        row = spark.sql(
-            f"SELECT count(*) AS n, count(DISTINCT {listed}) AS k, count_if({missing}) AS z FROM {_STAGED}"
-        ).first()
-        assert row is not None  # noqa: S101 - an aggregate without GROUP BY always has one row
-        found = int(row.k)
-        if batch.write is WriteMode.MERGE:
-            found = self._count_touched(spark, branch)
-        return Counts(rows=int(row.n), keys=int(row.k), null_keys=int(row.z), found=found)
+        row = _only(spark.sql(f"SELECT count(*), count(DISTINCT {listed}), count_if({missing}) FROM {_STAGED}"))
+        return Counts(rows=int(row[0]), keys=int(row[1]), null_keys=int(row[2]))
 
-    def _count_touched(self, spark: "SparkSession", branch: str) -> int:
-        joined = " AND ".join(f"t.{quote(key)} = w.{quote(key)}" for key in self._table.primary_keys)
-        target = f"{self._name}.{quote(f'branch_{branch}')}"
-        row = spark.sql(f"SELECT count(*) AS n FROM {target} t JOIN {_WINNERS} w ON {joined}").first()
-        assert row is not None  # noqa: S101
-        return int(row.n)
+    def count_touched(self, branch: str) -> int:
+        """Count the branch's rows that carry a staged key, without the merge filter.
+
+        A filter that misses the matching row makes MERGE insert a second one; only a count without it shows that.
+        """
+        spark = self._tables.session()
+        keys = ", ".join(map(quote, self._table.primary_keys))
+        branched = f"{self._name}.{quote(f'branch_{branch}')}"
+        touched = f"SELECT count(*) FROM {branched} JOIN (SELECT DISTINCT {keys} FROM {_STAGED}) USING ({keys})"
+        return int(_only(spark.sql(touched))[0])
 
     def _java_table(self) -> Any:
         spark = self._tables.session()
-        loader = spark._jvm.org.apache.iceberg.spark.Spark3Util
-        return loader.loadIcebergTable(spark._jsparkSession, self._name)
+        jvm: Any = spark._jvm
+        return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, self._name)
 
     def _read(self, spark: "SparkSession", payload: Payload, columns: tuple[str, ...]) -> None:
         staged = spark.read.parquet(*payload.files)
@@ -132,6 +126,10 @@ class BranchWriter:
             f"WHEN NOT MATCHED THEN INSERT ({', '.join(map(quote, columns))}) "
             f"VALUES ({', '.join(f's.{quote(column)}' for column in columns)})"
         )
+
+
+def _only(frame: "DataFrame") -> "Row":
+    return frame.collect()[0]
 
 
 def quote(name: str) -> str:

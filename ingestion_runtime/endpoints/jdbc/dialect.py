@@ -103,10 +103,6 @@ class Dialect(Protocol):
         """Return a predicate for stored cursor values that would be compared wrongly; None where there can be none."""
         ...
 
-    def misfit_below(self, column: SourceColumn, kind: CursorType) -> str | None:
-        """Return a predicate for misfits that sort below every right value, where a window never meets them."""
-        ...
-
     # Describing
 
     def column(self, raw: RawColumn) -> SourceColumn: ...

@@ -89,8 +89,8 @@ class JdbcExtract:
                 frame = self._frame(session, snapshot)
                 frame.write.mode("errorifexists").option("compression", self.reader.compression).parquet(directory)
             except Exception as error:
-                # Where the source cannot hold a snapshot, a bad value may have come after the check: name it.
-                self._refuse_bad_values(snapshot)
+                if snapshot.join is None:  # a bad value may have come after the check: name it
+                    self._refuse_bad_values(snapshot)
                 ours = translate_java(error, self.database)
                 if ours is None:
                     raise

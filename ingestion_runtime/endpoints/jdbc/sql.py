@@ -64,15 +64,15 @@ def in_slice(dialect: Dialect, cursor: Cursor, piece: Slice) -> str | None:
 def bounds(dialect: Dialect, table: TableSpec, cursor: Cursor, after: Watermark) -> str:
     """Return the one statement that asks for low, high, rows beyond now, rows without a cursor, and misfits.
 
-    Two scans, each of which an index on the cursor serves: what lies above ``after`` (it is read next anyway), and what
-    a window never meets.
+    Two scans: of what lies above ``after`` (it is read next anyway), and of what no window meets: rows without a cursor,
+    and misfits that sort below. On a typed engine there are no misfits, and an index on the cursor serves both.
     """
     name, column, kind = dialect.quote(cursor.column.name), cursor.column, cursor.kind
-    now, misfit, below = dialect.now(column, kind), dialect.misfit(column, kind), dialect.misfit_below(column, kind)
+    now, misfit, start = dialect.now(column, kind), dialect.misfit(column, kind), dialect.literal(after, column)
     # Without a now the bare column keeps its collation, which a CASE would lose on SQLite.
     value = f"CASE WHEN {name} <= {now} THEN {name} END" if now else name
-    above = source(dialect, table, f"{name} > {dialect.literal(after, column)}")
-    outside = source(dialect, table, f"{name} IS NULL OR {below}" if below else f"{name} IS NULL")
+    above = source(dialect, table, f"{name} > {start}")
+    outside = source(dialect, table, f"{name} IS NULL" + (f" OR ({name} <= {start} AND ({misfit}))" if misfit else ""))
     return (
         f"SELECT a.low, a.high, a.beyond, o.nulls, a.misfits + o.misfits FROM (SELECT"
         f" {dialect.spell(f'min({value})', column, kind)} AS low,"
@@ -80,7 +80,7 @@ def bounds(dialect: Dialect, table: TableSpec, cursor: Cursor, after: Watermark)
         f" {_count_if(f'{name} > {now}' if now else None)} AS beyond,"
         f" {_count_if(misfit)} AS misfits {above}) AS a"
         f" CROSS JOIN (SELECT {_count_if(f'{name} IS NULL')} AS nulls,"
-        f" {_count_if(f'{name} IS NOT NULL' if below else None)} AS misfits {outside}) AS o"
+        f" {_count_if(misfit and f'{name} IS NOT NULL')} AS misfits {outside}) AS o"
     )
 
 

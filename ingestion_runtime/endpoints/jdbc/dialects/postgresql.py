@@ -205,9 +205,6 @@ class PostgreSQL:
     def misfit(self, column: SourceColumn, kind: CursorType) -> str | None:  # noqa: ARG002 - columns are typed
         return None
 
-    def misfit_below(self, column: SourceColumn, kind: CursorType) -> str | None:  # noqa: ARG002 - columns are typed
-        return None
-
     def column(self, raw: RawColumn) -> SourceColumn:
         return land(raw, self.quote(raw.name))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote as percent
 
-from ingestion_runtime.endpoints.jdbc.columns import CLOCK_CURSORS, NUMBER_CURSORS, RawColumn, SourceColumn
+from ingestion_runtime.endpoints.jdbc.columns import NUMBER_CURSORS, RawColumn, SourceColumn
 from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, RawTable, fetch
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import UTF16_KIND, day_misfit, kind_of, land, moment_misfit
 from ingestion_runtime.model.cursor import CursorType, Watermark
@@ -53,10 +53,14 @@ class SQLite:
         return "sqlite+pysqlite://"
 
     def connect(self, connection: ConnectionSpec) -> Any:
+        if Path(connection.database).is_dir():
+            raise ConfigError(f"Connection {connection.name!r}: {connection.database} is a directory.", remedy=_OPEN)
         # mode=ro: a missing file is an error and not an empty database.
-        return sqlite3.connect(
+        opened = sqlite3.connect(
             _uri(connection), uri=True, timeout=_BUSY_MILLIS / 1000, check_same_thread=False, isolation_level=None
         )
+        opened.execute("PRAGMA schema_version")  # opening reads nothing: a file of another kind is found out here
+        return opened
 
     def place(self, connection: ConnectionSpec) -> str:
         return connection.database
@@ -125,13 +129,6 @@ class SQLite:
             return day_misfit(name)
         right = "text" if kind is CursorType.TEXT else "integer"
         return f"typeof({name}) NOT IN ('{right}', 'null')"
-
-    def misfit_below(self, column: SourceColumn, kind: CursorType) -> str | None:
-        # Numbers sort below all text. The literals do not look like numbers, so that no affinity makes numbers of them.
-        name = self.quote(column.name)
-        if kind in CLOCK_CURSORS:
-            return f"{name} < '0000-'"
-        return f"{name} < ''" if kind is CursorType.TEXT else None
 
     def column(self, raw: RawColumn) -> SourceColumn:
         return land(raw, self.quote(raw.name))
