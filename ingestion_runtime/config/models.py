@@ -162,6 +162,7 @@ class RuntimeFile(FilePart):
     timezone: Text
     """IANA name of the zone in which load dates are counted."""
     max_parallel_tables: Annotated[int, Field(ge=1, le=256)] = 4
+    lag_seconds: Annotated[int, Field(ge=0)] = 0
     write_format: Literal["parquet"] = "parquet"
     compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
     finalize_full_refresh: bool = True

@@ -48,6 +48,7 @@ def build_runtime(file: RuntimeFile, path: Path, paths: PathResolver, log: Issue
         staging=staging,
         state_database=_beside(raw_root, "state/state.db", file.state.database, (*AT, "state", "database"), paths),
         max_parallel_tables=file.max_parallel_tables,
+        lag_seconds=file.lag_seconds,
         compression=file.compression,
         finalize_full_refresh=file.finalize_full_refresh,
         slicing=SlicingPolicy(**file.scd1_slicing.model_dump()),

@@ -6,7 +6,7 @@
 
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, RawBatch, RawManifest, StagedFile, StagedSlice
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.errors import RefusedBatchError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.tools.files import Files
 
@@ -35,13 +35,13 @@ class RawZone:
         return self._files.exists(f"{self._base}/load_date={load_date}/batch={batch_id}/{MANIFEST}")
 
     def verify(self, raw: RawBatch) -> None:
-        """Raise TerminalError when a file no longer is what the manifest says (size and hash)."""
+        """Raise RefusedBatchError when a file no longer is what the manifest says (size and hash)."""
         for file in raw.manifest.files:
             path = f"{raw.directory}/{file.path}"
             if not self._files.exists(path) or self._files.sha256(path) != file.sha256:
-                raise TerminalError(
+                raise RefusedBatchError(
                     f"{path} is missing or was changed after it landed.",
-                    remedy="Run the table again with --reload; the source will be read again.",
+                    remedy="Run again: the batch is given up and the source read anew.",
                     path=path,
                 )
 

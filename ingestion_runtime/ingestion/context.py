@@ -12,6 +12,7 @@ from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
 from ingestion_runtime.planning.adaptive import AdaptivePlanner
 from ingestion_runtime.planning.probe import RowCountProbe
+from ingestion_runtime.planning.reread import effective_lag
 from ingestion_runtime.publishing.ledger import Ledger
 from ingestion_runtime.publishing.publisher import Publisher
 from ingestion_runtime.publishing.recovery import Grip, Recovery
@@ -63,12 +64,13 @@ def build_context(run: RunContext, table: TableSpec, endpoints: Endpoints, grip:
     )
     publisher = Publisher(endpoints.target, run.owner, lambda: grip.token, emitter, run.failpoints, table.name)
     sink = LakeSink(table, run.staging, endpoints.raw, publisher, emitter)
-    recovery = Recovery(endpoints.target, sink, ledger, grip, run.owner, table.name, emitter)
+    recovery = Recovery(endpoints.target, sink, ledger, grip, run.owner, table, emitter)
     runtime = run.configuration.runtime
     return ExecutionContext(
         table=table,
         options=run.options,
         slicing=runtime.slicing,
+        lag_seconds=effective_lag(table, run.options.wm_lag_seconds, runtime.lag_seconds),
         finalize=runtime.finalize_full_refresh,
         reload=reload,
         settled=recovery.settle(reload=reload),

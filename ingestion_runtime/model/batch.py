@@ -73,7 +73,8 @@ class Batch:
     """An open batch, persisted before anything is read.
 
     ``base`` is the batch that the table's receipt named when the work was frozen. A ``reload`` replaces whatever stands
-    there; any other batch needs the table as its receipt describes it.
+    there; any other batch needs the table as its receipt describes it. ``spec`` is the digest of the table's configuration:
+    a batch frozen under another one is not gone on with.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Batch:
     base: str | None
     plan: IngestionPlan
     reload: bool = False
+    spec: str = ""
 
 
 @dataclass(frozen=True, slots=True)

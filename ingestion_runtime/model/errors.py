@@ -3,7 +3,10 @@
     IngestionError
     ├── ConfigError            exit 2: configuration, usage or credentials; nothing was touched
     ├── TerminalError          exit 1: the table failed for good, a rerun alone will not help
-    ├── TransientError         exit 3: worth a retry (unreachable, disk full, a lost race)
+    │   ├── StaleMainError     someone else moved the target
+    │   └── RefusedBatchError  what was staged must not be published; the next run reads again
+    ├── TransientError         exit 3: worth a retry (unreachable, disk full)
+    │   ├── PublishRaceError   a compare-and-set was refused
     │   └── LeaseHeldError     exit 4: a living run holds the table
     ├── OutcomeUnknownError    exit 3: a commit was sent and not answered; the next run reads the receipt
     └── InterruptedRunError    exit 130 or 143: stopped by a signal
@@ -47,6 +50,10 @@ class TransientError(IngestionError):
     """Something outside was not available; the same command is worth running again."""
 
     exit_code = 3
+
+
+class RefusedBatchError(TerminalError):
+    """What a batch staged must not be published. It is given up, and the next run reads the source again."""
 
 
 class PublishRaceError(TransientError):

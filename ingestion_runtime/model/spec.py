@@ -1,5 +1,6 @@
 """What a run is asked to do: the configuration after validation, frozen."""
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -111,6 +112,11 @@ class TableSpec:
         """``schema.table``, as people write it."""
         return f"{self.schema}.{self.table}"
 
+    @property
+    def digest(self) -> str:
+        """16 hex characters that change with every setting of the table."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True)
 class SlicingPolicy:
@@ -192,6 +198,7 @@ class RuntimeSpec:
     staging: StagingSpec
     state_database: str
     max_parallel_tables: int = 4
+    lag_seconds: int = 0
     compression: str = "zstd"
     finalize_full_refresh: bool = True
     slicing: SlicingPolicy = field(default_factory=SlicingPolicy)

@@ -1,15 +1,20 @@
 """Rows at or below the watermark that have to be looked at again."""
 
-from ingestion_runtime.model.cursor import Fingerprint, ReRead, Watermark
+from ingestion_runtime.model.cursor import CursorType, Fingerprint, ReRead, Watermark
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.planning.watermark import subtract_lag
 
 
-def effective_lag(table: TableSpec, command_line: int | None) -> int:
-    """Return the lag in seconds: the command line's, else the table's, else 0."""
+def effective_lag(table: TableSpec, command_line: int | None, runtime: int = 0) -> int:
+    """Return the lag in seconds: the command line's, else the table's, else the runtime's.
+
+    A cursor that is no clock has none: what holds for all tables of a run is not meant for it.
+    """
+    if table.incr_col_type in (CursorType.INT, CursorType.TEXT):
+        return table.lag_seconds or 0
     if command_line is not None:
         return command_line
-    return table.lag_seconds or 0
+    return runtime if table.lag_seconds is None else table.lag_seconds
 
 
 def reread_set(watermark: Watermark | None, lag_seconds: int, nulls: bool) -> ReRead | None:

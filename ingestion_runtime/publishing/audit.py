@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 from ingestion_runtime.model.batch import Batch, WriteMode
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.errors import RefusedBatchError
 from ingestion_runtime.model.target import Payload, Written
 
 
 def audit(batch: Batch, payload: Payload, written: Written) -> None:
-    """Raise TerminalError, naming every finding, unless the branch is right."""
+    """Raise RefusedBatchError, naming every finding, unless the branch is right."""
     findings = tuple(_find(batch, payload, written))
     if findings:
-        raise TerminalError(
+        raise RefusedBatchError(
             f"{batch.key}: the audit refused batch {batch.id}: {'; '.join(findings)}.",
             remedy="Nothing was published. Correct primary_keys, merge_filter or the source's duplicates, then run again.",
             table=str(batch.key),

@@ -85,7 +85,7 @@ class Ledger:
             # Nothing changed although the re-read set had been read: remember that, or it is read every night.
             verified = None if publication.changed else batch.plan.fingerprint
             self.record_head(publication.receipt, publication.location, verified)
-        if publication.changed:
+        if publication.changed and publication.receipt is not None:
             for phase in PHASES[batch.mode]:
                 self.mark(phase, PhaseStatus.SUCCESS, batch, rows=publication.rows, location=publication.location)
         self.state.close_batch(batch, "published" if publication.changed else "unchanged")

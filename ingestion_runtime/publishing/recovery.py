@@ -6,6 +6,7 @@ from ingestion_runtime.events.types import BatchRecovered, Emitter, LeaseTakenOv
 from ingestion_runtime.model.batch import Batch, Lease, Publication, Receipt, TableKey
 from ingestion_runtime.model.cursor import Fingerprint
 from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.state import PhaseStatus, TableHead
 from ingestion_runtime.model.target import TargetHead, TargetTable
 from ingestion_runtime.publishing.ledger import PHASES, Ledger
@@ -63,14 +64,15 @@ class Recovery:
     """Settles one table before its strategy runs. The table's receipt decides; the state is brought up to it."""
 
     def __init__(
-        self, target: TargetTable, sink: LakeSink, ledger: Ledger, grip: Grip, owner: str, table: str, emitter: Emitter
+        self, target: TargetTable, sink: LakeSink, ledger: Ledger, grip: Grip, owner: str, table: TableSpec, emitter: Emitter
     ) -> None:
         self._target = target
         self._sink = sink
         self._ledger = ledger
         self._grip = grip
         self._owner = owner
-        self._table = table
+        self._spec = table
+        self._table = table.name
         self._emitter = emitter
 
     def settle(self, *, reload: bool) -> Settled:
@@ -80,7 +82,7 @@ class Recovery:
         the table or the table belongs to another configuration. A reload accepts all of these: it replaces the table.
         """
         state = self._ledger.state
-        known = state.head(self._ledger.key)
+        known = self._known(reload=reload)
         opened = state.open_batch(self._ledger.key)
         untouched = known is not None and known.location is not None and known.location == self._target.location()
         if known is not None and untouched and opened is None and not self._grip.taken_over:
@@ -92,6 +94,14 @@ class Recovery:
         sequence = max(receipt.sequence if receipt else 0, state.last_sequence(self._ledger.key)) + 1
         return Settled(receipt, verified, going_on, going_on.sequence if going_on else sequence)
 
+    def _known(self, *, reload: bool) -> TableHead | None:
+        try:
+            return self._ledger.state.head(self._ledger.key)
+        except TerminalError:
+            if not reload:
+                raise
+            return None
+
     def _look(self, known: TableHead | None, *, reload: bool, stale: bool) -> tuple[Receipt | None, Fingerprint | None]:
         """Read the table's own head, judge it, and bring the state up to it."""
         head = self._target.head()
@@ -100,13 +110,14 @@ class Recovery:
                 raise self._state_knows_more(known, None)
             return None, None
         self._grip.raise_above(head.fence)
+        ours = head.receipt is not None or head.snapshot is None
+        if ours and (self._grip.taken_over or (stale and head.branches)):
+            # Before anything else: from here on the former holder cannot publish, should it still be alive somewhere.
+            head = self._target.guard(self._grip.token, head.branches)
+        if self._grip.taken_over:
+            self._emitter.emit(LeaseTakenOver(self._grip.token))
         if not reload:
             self._judge(known, head)
-        if self._grip.taken_over or (stale and head.branches):
-            # From here on the former holder cannot publish, should it still be alive somewhere.
-            head = self._target.guard(self._grip.token, head.branches)
-            if self._grip.taken_over:
-                self._emitter.emit(LeaseTakenOver(self._grip.token))
         if head.receipt is None:
             return None, None
         verified = known.verified if known and known.receipt == head.receipt else None
@@ -145,7 +156,7 @@ class Recovery:
             return None
         moved_on = opened.base != (receipt.batch_id if receipt else None)
         outdated = opened.mode == "full" and opened.load_date != self._ledger.load_date
-        if reload or moved_on or outdated or opened.mode != self._ledger.mode:
+        if reload or moved_on or outdated or opened.spec != self._spec.digest:
             self._emitter.emit(BatchRecovered(opened.id, "given up: the table has moved on, or is read anew"))
             abandon(self._sink, self._ledger, opened)
             return None

@@ -7,7 +7,7 @@ from ingestion_runtime.events.types import Emitter, RowsSetAside
 from ingestion_runtime.model.batch import Batch, Publication, RawBatch, StagedSlice
 from ingestion_runtime.model.cursor import CursorType, Slice
 from ingestion_runtime.model.endpoint import Capabilities, Extract
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.errors import RefusedBatchError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload
 from ingestion_runtime.publishing.publisher import Publisher
@@ -91,9 +91,9 @@ class LakeSink:
         for piece in staged[1:]:
             # The rank of a text cursor and nothing else may differ; it never does, because text is not split.
             if piece.manifest.fields != first:
-                raise TerminalError(
+                raise RefusedBatchError(
                     f"{self._table.name}: the source changed its columns between two slices of one batch.",
-                    remedy="Run the table with --reload; the open batch is given up and read again.",
+                    remedy="Run again: the batch is given up and read anew.",
                     table=self._table.name,
                 )
 

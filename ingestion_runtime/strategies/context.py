@@ -16,7 +16,7 @@ from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import RunOptions, SlicingPolicy, TableSpec
 from ingestion_runtime.planning.adaptive import Planner
 from ingestion_runtime.publishing.ledger import Ledger
-from ingestion_runtime.publishing.recovery import Grip, Settled, finish
+from ingestion_runtime.publishing.recovery import Grip, Settled, abandon, finish
 from ingestion_runtime.publishing.sink import LakeSink
 from ingestion_runtime.tools.failpoints import Failpoints
 
@@ -48,11 +48,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionContext:
-    """One table in one run. ``prepare_engine`` raises what is missing on the machine before a plan has its first effect."""
+    """One table in one run. ``lag_seconds`` is the lag in effect; ``prepare_engine`` raises what is missing on the machine before a plan has its first effect."""
 
     table: TableSpec
     options: RunOptions
     slicing: SlicingPolicy
+    lag_seconds: int
     finalize: bool
     reload: bool
     settled: Settled
@@ -84,6 +85,7 @@ class ExecutionContext:
             base=settled.receipt.batch_id if settled.receipt else None,
             plan=plan,
             reload=self.reload,
+            spec=self.table.digest,
         )
         self.ledger.state.begin_batch(batch)
         about = plan.metadata
@@ -127,6 +129,10 @@ class ExecutionContext:
     def finish(self, batch: Batch, publication: Publication) -> None:
         """Record a batch that is over; see ``publishing.recovery.finish``."""
         finish(self.sink, self.ledger, batch, publication)
+
+    def give_up(self, batch: Batch) -> None:
+        """Give a batch up whose staged rows must not be published; the next run reads again."""
+        abandon(self.sink, self.ledger, batch)
 
     def after(self, publication: Publication) -> "ExecutionContext":
         """Return the context for a next batch of the same table in the same run."""

@@ -1,6 +1,7 @@
 """Full refresh: the whole table, once a load date. Raw phase first, then finalize; each can be taken up again alone."""
 
 from ingestion_runtime.model.batch import Batch, Publication, RawBatch, WriteMode
+from ingestion_runtime.model.errors import RefusedBatchError
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.state import Phase, PhaseStatus
 from ingestion_runtime.planning.adaptive import full_plan
@@ -17,15 +18,12 @@ class FullRefreshStrategy:
             if not context.reload and _is_done(context):
                 return Outcome(TableStatus.SKIPPED)
             batch = context.begin(full_plan(), WriteMode.REPLACE)
-        raw = context.sink.find_raw(batch) or self._run_raw_phase(context, batch)
+        raw = self._find_raw(context, batch) or self._run_raw_phase(context, batch)
         if context.finalize:
             publication = self._run_finalize_phase(context, batch, raw)
         else:
             publication = Publication(None, raw.directory, rows=raw.manifest.rows, changed=True)
-        if not context.finalize:
-            context.sink.close(batch, publication)
-            context.ledger.state.close_batch(batch, "published")
-            context.sink.remove_staging(batch)
+        context.finish(batch, publication)
         return Outcome(
             TableStatus.DONE,
             rows_read=raw.manifest.rows + raw.manifest.quarantined,
@@ -33,6 +31,13 @@ class FullRefreshStrategy:
             quarantined=raw.manifest.quarantined,
             slices=len(batch.plan.slices),
         )
+
+    def _find_raw(self, context: ExecutionContext, batch: Batch) -> RawBatch | None:
+        try:
+            return context.sink.find_raw(batch)
+        except RefusedBatchError:
+            context.give_up(batch)
+            raise
 
     def _run_raw_phase(self, context: ExecutionContext, batch: Batch) -> RawBatch:
         context.ledger.mark(Phase.RAW, PhaseStatus.STARTED, batch)
@@ -52,8 +57,9 @@ class FullRefreshStrategy:
             publication = context.sink.finalize_full(batch, raw)
         except Exception as error:
             context.ledger.mark(Phase.FINALIZE, PhaseStatus.FAILED, batch, error=str(error))
+            if isinstance(error, RefusedBatchError):
+                context.give_up(batch)
             raise
-        context.finish(batch, publication)
         return publication
 
 

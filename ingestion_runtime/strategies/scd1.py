@@ -5,12 +5,12 @@ from dataclasses import replace
 from ingestion_runtime.events.types import NullCursorRows, RowsBeyondNow
 from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication, WriteMode
 from ingestion_runtime.model.cursor import Fingerprint, ReRead, Slice, Watermark
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.errors import RefusedBatchError, TerminalError
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import NullCursor
 from ingestion_runtime.model.state import Phase, PhaseStatus
 from ingestion_runtime.planning.request import PlannerRequest
-from ingestion_runtime.planning.reread import effective_lag, must_reread, reread_set
+from ingestion_runtime.planning.reread import must_reread, reread_set
 from ingestion_runtime.strategies.context import ExecutionContext, Outcome
 
 
@@ -42,7 +42,7 @@ class Scd1Strategy:
             context.emitter.emit(RowsBeyondNow(bounds.beyond))
         if bounds.nulls:
             context.emitter.emit(NullCursorRows(bounds.nulls, context.table.null_cursor.value))
-        lag = effective_lag(context.table, context.options.wm_lag_seconds)
+        lag = context.lag_seconds
         upper = bounds.high
         fingerprint = _fingerprint(context, reread_set(upper or lower, lag, reads_nulls))
         request = PlannerRequest(
@@ -89,6 +89,8 @@ class Scd1Strategy:
             publication = context.sink.commit_incremental(batch, staged)
         except Exception as error:
             context.ledger.mark(Phase.INTERMEDIATE, PhaseStatus.FAILED, batch, error=str(error))
+            if isinstance(error, RefusedBatchError):
+                context.give_up(batch)
             raise
         context.finish(batch, publication)
         rows = sum(piece.manifest.rows for piece in staged)

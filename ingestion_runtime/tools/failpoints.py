@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from ingestion_runtime.model.errors import ConfigError, TerminalError
+from ingestion_runtime.model.errors import ConfigError, TerminalError, TransientError
 
 VARIABLE = "INGESTION_FAILPOINTS"
 _HOLD_SECONDS = 120.0
@@ -53,4 +53,4 @@ def _act(name: str, action: str) -> None:
                 raise TerminalError(f"Failpoint {name} was held too long.", remedy=f"Create {argument} in time.")
             time.sleep(0.02)
     else:
-        raise TerminalError(f"Failpoint {name} failed on request.", remedy=f"Unset {VARIABLE}.")
+        raise TransientError(f"Failpoint {name} failed on request.", remedy=f"Unset {VARIABLE}.")

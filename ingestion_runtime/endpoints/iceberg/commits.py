@@ -25,7 +25,7 @@ from pyiceberg.table.update import (
 
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Receipt
-from ingestion_runtime.model.errors import PublishRaceError
+from ingestion_runtime.model.errors import PublishRaceError, TerminalError
 from ingestion_runtime.model.spec import PartitionField
 from ingestion_runtime.model.target import TargetHead, Written
 
@@ -55,7 +55,7 @@ class AssertHead(ValidatableTableRequirement):
     def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override]  # as pyiceberg's own do
         """Raise CommitFailedException when the table moved on without us."""
         properties = base_metadata.properties if base_metadata else {}
-        receipt = _receipt(properties, "table")
+        receipt, _ = _try_receipt(properties)
         found = receipt.batch_id if receipt else None
         if found != self.batch_id:
             raise CommitFailedException(f"the receipt names batch {found}, expected {self.batch_id}")
@@ -72,16 +72,16 @@ def load(catalog: SqlCatalog, identifier: tuple[str, ...]) -> Table | None:
 
 
 def read_head(table: Table) -> TargetHead:
-    """Return what the table says of itself; raises TerminalError for a receipt that cannot be read."""
+    """Return what the table says of itself; a receipt that cannot be read is damage."""
     metadata = table.metadata
-    receipt = _receipt(metadata.properties, ".".join(table.name()))
+    receipt, unreadable = _try_receipt(metadata.properties)
     current = metadata.current_snapshot_id
     return TargetHead(
         location=table.metadata_location,
         receipt=receipt,
         fence=_fence(metadata.properties),
         snapshot=None if current is None else str(current),
-        damage=_damage(metadata, receipt),
+        damage=unreadable or _damage(metadata, receipt),
         branches=tuple(
             sorted(name for name in metadata.refs if name.startswith(BRANCH_PREFIX) and name not in (TAG, MAIN_BRANCH))
         ),
@@ -129,7 +129,7 @@ def publish(catalog: SqlCatalog, table: Table, expected: str | None, written: Wr
 
 def guard(catalog: SqlCatalog, table: Table, token: int, drop: Sequence[str]) -> Table:
     """Raise the fence to ``token`` and drop branches in one commit."""
-    receipt = _receipt(table.metadata.properties, ".".join(table.name()))
+    receipt, _ = _try_receipt(table.metadata.properties)
     updates: list[TableUpdate] = [_remove_ref(name) for name in drop]
     if _fence(table.metadata.properties) < token:
         updates.append(SetPropertiesUpdate(updates={FENCE: str(token)}))
@@ -190,9 +190,13 @@ def _damage(metadata: TableMetadata, receipt: Receipt | None) -> str | None:
     return None if walked == tag.snapshot_id else "it no longer contains the last publish (rolled back or truncated)"
 
 
-def _receipt(properties: dict[str, str], origin: str) -> Receipt | None:
+def _try_receipt(properties: dict[str, str]) -> tuple[Receipt | None, str | None]:
+    """Return the receipt, or what is wrong with it; a table whose receipt cannot be read can only be replaced."""
     text = properties.get(RECEIPT)
-    return None if text is None else load_document(Receipt, text, f"The property {RECEIPT} of {origin}")
+    try:
+        return (None if text is None else load_document(Receipt, text, f"its property {RECEIPT}")), None
+    except TerminalError as error:
+        return None, error.message.rstrip(".")
 
 
 def _fence(properties: dict[str, str]) -> int:

@@ -7,7 +7,7 @@ from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.table import Table
 from pyiceberg.types import DecimalType, DoubleType, FloatType, IcebergType, IntegerType, LongType
 
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.errors import RefusedBatchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Growth:
 def plan_growth(table: Table, schema: pa.Schema, *, allow_missing: bool) -> Growth:
     """Return what the table lacks for ``schema``.
 
-    Raises TerminalError, naming the columns, for types that Iceberg cannot widen and, unless ``allow_missing``, for columns
+    Raises RefusedBatchError, naming the columns, for types that Iceberg cannot widen and, unless ``allow_missing``, for columns
     of the table that the source no longer has.
     """
     present = {field.name: field.field_type for field in table.schema().fields}
@@ -29,7 +29,7 @@ def plan_growth(table: Table, schema: pa.Schema, *, allow_missing: bool) -> Grow
     name = ".".join(table.name())
     missing = [column for column in present if column not in wanted]
     if missing and not allow_missing:
-        raise TerminalError(
+        raise RefusedBatchError(
             f"{name}: the source no longer has the columns {', '.join(missing)}.",
             remedy='Restore them at the source, or set "allow_missing_columns": true to let them arrive as NULL.',
             table=name,
@@ -39,7 +39,7 @@ def plan_growth(table: Table, schema: pa.Schema, *, allow_missing: bool) -> Grow
     for column, wanted_type in wanted.items():
         if column in present and not _holds(present[column], wanted_type):
             if not _holds(wanted_type, present[column]):
-                raise TerminalError(
+                raise RefusedBatchError(
                     f"{name}: column {column} is {present[column]} in the table and {wanted_type} at the source.",
                     remedy="Cast it in query_sql, or drop the table and run with --reload.",
                     table=name,
