@@ -10,7 +10,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 	--python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lock servers clean
+.PHONY: help install demo picture test check lock servers clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
@@ -32,6 +32,9 @@ $(STAMP): pyproject.toml requirements.lock requirements-bootstrap.lock
 
 demo: install  ## Ingest an embedded shop database twice and compare the result with its source
 	$(BIN)/python -m ingestion_runtime.demo
+
+picture: install  ## Draw docs/images/run.svg from a real run of the demo
+	$(BIN)/python -m ingestion_runtime.demo picture docs/images/run.svg
 
 test: install servers  ## All tests, on real servers (PYTEST_ARGS="tests/unit -x" for a part)
 	$(BIN)/python -m ingestion_runtime.tools.jars

@@ -73,11 +73,18 @@ class Lake:
         """Write the configuration file; call it after changing ``document``."""
         self.path.write_text(json.dumps(self.document, indent=2))
 
-    def run(self, session: SparkSession, *, day: date = date(2026, 7, 1), reload: Sequence[str] = ()) -> RunResult:
+    def run(
+        self,
+        session: SparkSession,
+        *,
+        day: date = date(2026, 7, 1),
+        reload: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> RunResult:
         """Run all tables in this process, on a Spark session that is up already."""
         configuration = load_configuration(self.path)
         options = RunOptions(run_id=os.urandom(4).hex(), load_date=day, heartbeat_seconds=0, reload=frozenset(reload))
-        return run(RunRequest(configuration, configuration.tables, options), {}, session)
+        return run(RunRequest(configuration, configuration.tables, options), environment or {}, session)
 
     def command(self, *arguments: str) -> list[str]:
         """The command that runs this configuration."""

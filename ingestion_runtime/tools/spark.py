@@ -164,6 +164,9 @@ class SparkTool:
             gateway: Any = root.sparkContext._gateway
             root.stop()
             gateway.shutdown()
+            # pyspark would hand the dead gateway to the next context of this process.
+            type(root.sparkContext)._gateway = None
+            type(root.sparkContext)._jvm = None
             if gateway.proc is not None:
                 gateway.proc.stdin.close()
                 gateway.proc.wait(timeout=30)

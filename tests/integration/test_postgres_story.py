@@ -212,7 +212,7 @@ def test_a_failure_is_told_once_with_type_message_and_stack_hash(story: tuple[Ch
     (event,) = [event for event in first.events if event["event"] == "table_failed"]
     failure = first.table(BROKEN).failure
     assert failure is not None
-    assert (event["table"], event["error_type"], event["exit_code"]) == (BROKEN, "TerminalError", 1)
+    assert (event["table"], event["error_type"], event["exit_code"]) == (BROKEN, "RefusedBatchError", 1)
     assert "3 rows repeat a primary key" in event["message"]
     assert "Correct primary_keys" in event["remedy"]
     assert re.fullmatch(r"[0-9a-f]{8,64}", event["stack_hash"])

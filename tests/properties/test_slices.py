@@ -93,9 +93,7 @@ POLICIES = st.builds(
 
 
 @given(st.none() | st.integers(0, 10**12), st.none() | st.floats(0, 1e8), POLICIES)
-def test_the_number_of_slices_stays_within_its_caps(
-    rows: int | None, hours: float | None, policy: SlicingPolicy
-) -> None:
+def test_the_number_of_slices_stays_within_its_caps(rows: int | None, hours: float | None, policy: SlicingPolicy) -> None:
     """At least one, at most max_partitions, and one where slicing is off or nothing is out of bounds."""
     count = slice_count(rows, hours, policy)
     assert 1 <= count <= policy.max_partitions

@@ -12,13 +12,9 @@ from ingestion_runtime.planning.watermark import is_above, newest, subtract_lag
 INTEGERS = (CursorType.EPOCH_SECONDS, CursorType.EPOCH_MILLIS, CursorType.INT)
 TICKS_PER_SECOND = {CursorType.TIMESTAMP: 1_000_000, CursorType.EPOCH_SECONDS: 1, CursorType.EPOCH_MILLIS: 1_000}
 
-TIMES = st.builds(
-    lambda m: Watermark(CursorType.TIMESTAMP, m.isoformat(sep=" ", timespec="microseconds")), st.datetimes()
-)
+TIMES = st.builds(lambda m: Watermark(CursorType.TIMESTAMP, m.isoformat(sep=" ", timespec="microseconds")), st.datetimes())
 DATES = st.builds(lambda d: Watermark(CursorType.DATE, d.isoformat()), st.dates())
-NUMBERS = st.builds(
-    lambda t, n: Watermark(t, str(n)), st.sampled_from(INTEGERS), st.integers(-(10**38) + 1, 10**38 - 1)
-)
+NUMBERS = st.builds(lambda t, n: Watermark(t, str(n)), st.sampled_from(INTEGERS), st.integers(-(10**38) + 1, 10**38 - 1))
 ORDERED = TIMES | DATES | NUMBERS
 LAGGABLE = ORDERED.filter(lambda w: w.type is not CursorType.INT)
 

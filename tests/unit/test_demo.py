@@ -68,9 +68,7 @@ def test_the_shop_and_its_changes_are_the_same_on_every_machine(shop: Path, tmp_
 def test_every_cursor_lies_in_the_first_half_of_2026_also_after_the_changes(shop: Path) -> None:
     change(shop)
     for table, cursor in (("customers", "updated_at"), ("orders", "updated_at")):
-        assert query(shop, f"SELECT min({cursor}) >= '2026-01-01', max({cursor}) < '2026-07-01' FROM {table}") == [
-            (1, 1)
-        ]
+        assert query(shop, f"SELECT min({cursor}) >= '2026-01-01', max({cursor}) < '2026-07-01' FROM {table}") == [(1, 1)]
     assert query(shop, "SELECT datetime(max(changed_at), 'unixepoch') < '2026-07-01' FROM order_items") == [(1,)]
 
 
@@ -80,8 +78,7 @@ def test_changed_rows_have_newer_cursors_and_late_rows_lie_inside_the_lag(shop: 
     done = change(shop)
     assert (done.updated, done.inserted, done.late, done.prices) == (500, 300, 40, 100)
     newer = sum(
-        query(shop, f"SELECT count(*) FROM {table} WHERE updated_at > '{newest}'")[0][0]
-        for table in ("customers", "orders")
+        query(shop, f"SELECT count(*) FROM {table} WHERE updated_at > '{newest}'")[0][0] for table in ("customers", "orders")
     )
     newer += query(shop, f"SELECT count(*) FROM order_items WHERE changed_at > {epoch}")[0][0]
     assert newer == 800
@@ -125,8 +122,7 @@ def as_arrow(shop: Path, table: str) -> pa.Table:
         else:
             kind, make = CONVERSIONS[declared]
         values = [
-            None if value is None else make(value)
-            for (value,) in query(shop, f"SELECT {name} FROM {table} ORDER BY rowid")
+            None if value is None else make(value) for (value,) in query(shop, f"SELECT {name} FROM {table} ORDER BY rowid")
         ]
         columns[name] = pa.array(values, kind)
     columns["_ingest_run_id"] = pa.array(["r1"] * len(next(iter(columns.values()))))

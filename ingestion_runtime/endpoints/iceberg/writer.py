@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import sqlglot
-from sqlglot import exp
-
 from ingestion_runtime.model.batch import Batch
 from ingestion_runtime.model.columns import CURSOR_RANK, SLICE_COLUMN, is_ingest_column
 from ingestion_runtime.model.spec import TableSpec
@@ -139,6 +136,9 @@ def quote(name: str) -> str:
 
 def qualify(condition: str, alias: str) -> str:
     """Return a Spark SQL condition in which every column belongs to ``alias``."""
+    import sqlglot  # noqa: PLC0415 - 0.4 s, which an idle run need not pay
+    from sqlglot import exp  # noqa: PLC0415
+
     parsed = sqlglot.parse_one(condition, read="spark")
     for column in parsed.find_all(exp.Column):
         column.set("table", exp.to_identifier(alias))

@@ -90,9 +90,7 @@ def test_a_failed_write_keeps_the_items_for_the_next_one(sink: TimeAwareBuffered
     assert target.writes == [(0, 1, 2)]
 
 
-def test_a_failing_target_is_not_tried_at_every_item(
-    sink: TimeAwareBufferedSink[int], target: Target, clock: Clock
-) -> None:
+def test_a_failing_target_is_not_tried_at_every_item(sink: TimeAwareBufferedSink[int], target: Target, clock: Clock) -> None:
     """Each try may cost a timeout: the next one waits for as many items, or as long, as a write would."""
     target.error = OSError("full")
     for item in range(5):

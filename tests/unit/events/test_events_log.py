@@ -91,9 +91,7 @@ class TestStructuredLog:
         assert [json.loads(line)["event"] for line in mirrored] == ["rows_quarantined"]
         assert [problem.failures for problem in emitter.problems] == [1]
 
-    def test_a_line_cut_short_does_not_spoil_the_next_one(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_line_cut_short_does_not_spoil_the_next_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """As on a disk that was full for a moment."""
         log = StructuredLogSubscriber(tmp_path, "run-1")
         emitter = EventEmitter("run-1", [log])

@@ -46,9 +46,7 @@ def head(sequence: int, key: TableKey = KEY) -> TableHead:
 
 def record(phase: Phase = Phase.EVENT, batch_id: str | None = None, sequence: int = 0) -> StateRecord:
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    return StateRecord(
-        KEY, "s", "run-1", DAY, "full", phase, PhaseStatus.SUCCESS, now, batch_id=batch_id, sequence=sequence
-    )
+    return StateRecord(KEY, "s", "run-1", DAY, "full", phase, PhaseStatus.SUCCESS, now, batch_id=batch_id, sequence=sequence)
 
 
 def fresh(store: SqlStateStore) -> BufferedState:

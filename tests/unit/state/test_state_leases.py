@@ -78,9 +78,7 @@ def test_a_lease_that_went_to_someone_else_is_lost_at_once(keeper: LeaseKeeper, 
     assert leases.renewed == 1
 
 
-def test_failing_renewals_are_tried_again_until_the_lease_expires(
-    keeper: LeaseKeeper, leases: Leases, clock: Clock
-) -> None:
+def test_failing_renewals_are_tried_again_until_the_lease_expires(keeper: LeaseKeeper, leases: Leases, clock: Clock) -> None:
     """A database that is away for a moment costs nothing; one that stays away costs the lease, for good."""
     lease = keeper.hold(KEY, 0)
     leases.answer = TransientError("away.", remedy="")

@@ -117,9 +117,7 @@ def test_a_jar_that_was_copied_in_by_hand_needs_no_network_and_no_java(tmp_path:
     assert cache.ensure([jar()]) == (tmp_path / "tool-1.2.jar",)
 
 
-def test_an_unchanged_jar_is_not_hashed_again_and_a_touched_one_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unchanged_jar_is_not_hashed_again_and_a_touched_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
     real = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda f, name: (hashed.append(f.name), real(f, name))[1])

@@ -1,0 +1,139 @@
+"""Both kinds of target on a real disk, and what their readers and their enemies see and do without the code under test."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+from pyspark.sql import SparkSession
+
+from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
+from ingestion_runtime.endpoints.iceberg.target import IcebergTarget
+from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
+from ingestion_runtime.endpoints.parquet import ParquetTarget
+from ingestion_runtime.model.spec import CatalogSpec, RuntimeSpec, StagingSpec, TableSpec
+from ingestion_runtime.model.target import TargetTable
+from ingestion_runtime.tools.files import LocalFiles
+from ingestion_runtime.tools.spark import SparkTool
+from tests.batches import data_of
+
+
+class Place(Protocol):
+    """Where tables of one kind live."""
+
+    def open(self, table: TableSpec) -> TargetTable:
+        """Return a target with clients of its own, as another process has them."""
+        ...
+
+    def read(self, table: TableSpec) -> list[dict[str, Any]]:
+        """Return the rows that a reader sees, without ingest columns, ordered by the first column."""
+        ...
+
+    def rewrite(self, table: TableSpec, rows: pa.Table) -> None:
+        """Move what readers see and leave the receipt as it is, as a foreign writer does."""
+        ...
+
+    def make_foreign(self, table: TableSpec, rows: pa.Table) -> None:
+        """Make a table that this runtime has never seen."""
+        ...
+
+    def spoil_receipt(self, table: TableSpec) -> None:
+        """Make the receipt unreadable."""
+        ...
+
+
+class IcebergPlace:
+    """Tables in one SQL catalog. Readers and enemies come through pyiceberg."""
+
+    def __init__(self, root: Path, spark: SparkSession) -> None:
+        self.root = root
+        self.spec = CatalogSpec("lake", str(root / "catalog.db"), str(root / "warehouse"))
+        runtime = RuntimeSpec("tests", "", "", "UTC", self.spec, StagingSpec(""), "")
+        tool = SparkTool.from_config(runtime, lambda: Path("java"), lambda: (), root / "spark.log", adopted=spark)
+        self.session = tool.table_session()
+        self._opened: list[IcebergCatalog] = []
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session in which the catalog is known."""
+        return self.session.session()
+
+    def open(self, table: TableSpec, *, allow_missing: bool = False) -> IcebergTarget:
+        catalog = IcebergCatalog(self.spec)
+        self._opened.append(catalog)
+        writer = BranchWriter(self.session, catalog.name, catalog.identifier(table), table)
+        return IcebergTarget(catalog, table, writer, "zstd", allow_missing=allow_missing)
+
+    def catalog(self) -> SqlCatalog:
+        """A client of our own."""
+        database = f"sqlite:///{self.root / 'catalog.db'}?timeout=30"
+        return SqlCatalog("lake", uri=database, warehouse=str(self.root / "warehouse"))
+
+    def load(self, table: TableSpec) -> Table:
+        """The table as the catalog has it."""
+        return self.catalog().load_table((table.schema, table.table))
+
+    def read(self, table: TableSpec) -> list[dict[str, Any]]:
+        catalog = self.catalog()
+        name = (table.schema, table.table)
+        return data_of(catalog.load_table(name).scan().to_arrow()) if catalog.table_exists(name) else []
+
+    def rewrite(self, table: TableSpec, rows: pa.Table) -> None:
+        self.load(table).overwrite(rows)
+
+    def make_foreign(self, table: TableSpec, rows: pa.Table) -> None:
+        catalog = self.catalog()
+        catalog.create_namespace_if_not_exists((table.schema,))
+        catalog.create_table((table.schema, table.table), rows.schema).append(rows)
+
+    def spoil_receipt(self, table: TableSpec) -> None:
+        with self.load(table).transaction() as transaction:
+            transaction.set_properties({"ingest.receipt": '{"batch_id": "x"'})
+
+    def close(self) -> None:
+        for catalog in self._opened:
+            catalog.close()
+
+
+class ParquetPlace:
+    """Directories under one root. Readers come through pyarrow."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def open(self, table: TableSpec) -> ParquetTarget:
+        return ParquetTarget(str(self.root), table, LocalFiles())
+
+    def link(self, table: TableSpec) -> Path:
+        """What readers open."""
+        return self.root / table.schema / table.table
+
+    def read(self, table: TableSpec) -> list[dict[str, Any]]:
+        link = self.link(table)
+        return data_of(ds.dataset(link, format="parquet").to_table()) if link.exists() else []
+
+    def rewrite(self, table: TableSpec, rows: pa.Table) -> None:
+        current = self.link(table).resolve()
+        copy = current.with_name(f"{current.name}_copy")
+        copy.mkdir()
+        shutil.copy(current / "_RECEIPT.json", copy)
+        pa.parquet.write_table(rows, copy / "part.parquet")
+        self._point(table, copy)
+
+    def make_foreign(self, table: TableSpec, rows: pa.Table) -> None:
+        folder = self.root / table.schema / "made-by-hand"
+        folder.mkdir(parents=True)
+        pa.parquet.write_table(rows, folder / "part.parquet")
+        self._point(table, folder)
+
+    def spoil_receipt(self, table: TableSpec) -> None:
+        (self.link(table) / "_RECEIPT.json").write_text('{"batch_id": "x"')
+
+    def _point(self, table: TableSpec, folder: Path) -> None:
+        link = self.link(table)
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(folder, link.parent))
