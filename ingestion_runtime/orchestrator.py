@@ -56,10 +56,12 @@ class Interruption:
 
     @contextmanager
     def listening(self, cancel: Callable[[], None]) -> Iterator[None]:
-        """Listen while the block runs, on the main thread; ``cancel`` ends what is waiting for an engine."""
+        """Listen while the block runs; ``cancel`` ends what is waiting for an engine."""
         watcher = threading.Thread(target=self._wait, args=(cancel,), name="interruption", daemon=True)
         watcher.start()
-        previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        # Elsewhere than on the main thread nobody may listen; whoever called us from there has handlers of their own.
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        previous = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield
         finally:

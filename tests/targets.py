@@ -125,7 +125,7 @@ class ParquetPlace:
         self._point(table, copy)
 
     def make_foreign(self, table: TableSpec, rows: pa.Table) -> None:
-        folder = self.root / table.schema / "made-by-hand"
+        folder = self.root / table.schema / f"{table.table}-made-by-hand"
         folder.mkdir(parents=True)
         pa.parquet.write_table(rows, folder / "part.parquet")
         self._point(table, folder)

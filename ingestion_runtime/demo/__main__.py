@@ -59,7 +59,8 @@ def picture(target: Path) -> None:
         if prepare is not None:
             changes = prepare(SHOP)
             console.print(
-                f"[dim]# a day passes: {changes.updated} rows updated, {changes.inserted} inserted, {changes.late} arrived late[/dim]",
+                f"[dim]# a day passes: {changes.updated} rows updated, {changes.inserted} inserted, "
+                f"{changes.late} arrived late[/dim]",
                 highlight=False,
             )
         arguments = ["ingestion.py", "--config", str(CONFIGURATION), "--load-date", load_date]

@@ -57,19 +57,17 @@ class ParquetTarget:
                 return TargetHead("", None, self._fence(), None, "a directory stands where the link should be", ())
             return None
         current = self._link.resolve()
-        receipt = current / RECEIPT
-        found = load_document(Receipt, receipt.read_text(), str(receipt)) if receipt.exists() else None
+        found, damage = _read_receipt(current)
         location = self.location()
         assert location is not None  # noqa: S101 - the link was there a moment ago, and the lease is ours
-        others = [path.name for path in self._folder.iterdir() if path.is_dir() and path != current]
         kept = found.previous if found else None
         return TargetHead(
             location=location,
             receipt=found,
             fence=self._fence(),
             snapshot=current.name,
-            damage=None if found else "it holds data that this runtime did not publish",
-            branches=tuple(sorted(name for name in others if name != kept)),
+            damage=damage,
+            branches=self._unpublished(current, kept),
         )
 
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:
@@ -145,6 +143,12 @@ class ParquetTarget:
         assert location is not None  # noqa: S101 - it was just made
         return location
 
+    def _unpublished(self, current: Path, previous: str | None) -> tuple[str, ...]:
+        """Return the folders that no reader was ever sent to: neither the current batch nor the one before it."""
+        folders = self._folder.iterdir() if self._folder.is_dir() else ()
+        others = (path.name for path in folders if path.is_dir() and path != current)
+        return tuple(sorted(name for name in others if name.rpartition("_")[0] != previous))
+
     def _fence(self) -> int:
         path = self._folder / "_FENCE"
         return int(path.read_text()) if path.exists() else 0
@@ -168,3 +172,14 @@ class ParquetTarget:
         with (self._folder / "_LOCK").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _read_receipt(folder: Path) -> tuple[Receipt | None, str | None]:
+    """Return the receipt of a published batch, or what is wrong with it; such a table can only be replaced."""
+    path = folder / RECEIPT
+    if not path.exists():
+        return None, "it holds data that this runtime did not publish"
+    try:
+        return load_document(Receipt, path.read_bytes(), str(path)), None
+    except TerminalError as error:
+        return None, error.message.rstrip(".")

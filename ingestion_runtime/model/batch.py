@@ -164,7 +164,10 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to work on one target. ``token`` is the fencing token; ``taken_over``: the former holder never released it."""
+    """The right to work on one target.
+
+    ``token`` is the fencing token; ``taken_over``: the former holder never released it.
+    """
 
     key: TableKey
     holder: str

@@ -41,8 +41,8 @@ class Written:
 
     ``rows`` counted in the staged files by whoever wrote them; ``keys`` distinct keys among them; ``found`` rows of the
     branch that carry one of those keys (merge only, else equal to ``keys``); ``null_keys`` staged rows with a NULL in the
-    key; ``total`` rows on the branch; ``added`` rows written; ``changed``: the branch differs from its base. Without a primary key ``keys`` equals
-    ``rows``.
+    key; ``total`` rows on the branch; ``added`` rows written; ``changed``: the branch differs from its base. Without a
+    primary key ``keys`` equals ``rows``.
     """
 
     branch: str

@@ -26,7 +26,9 @@ def _find(batch: Batch, payload: Payload, written: Written) -> Iterator[str]:
     if written.null_keys:
         yield f"{written.null_keys} rows have a NULL in the primary key"
     if batch.write is WriteMode.MERGE and written.found != written.keys:
-        yield f"{written.keys} keys were merged, the table holds {written.found} rows for them (does merge_filter miss some?)"
+        yield (
+            f"{written.keys} keys were merged, the table holds {written.found} rows for them (does merge_filter miss some?)"
+        )
     if batch.write is WriteMode.REPLACE:
         keeps_newest = batch.mode == "scd1"
         if not keeps_newest and written.keys != written.rows:

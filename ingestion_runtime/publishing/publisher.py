@@ -1,4 +1,7 @@
-"""Publishing one batch: branch, write, audit, land raw, compare-and-set. Refused publishes are written again, never retried."""
+"""Publishing one batch: branch, write, audit, land raw, compare-and-set.
+
+A refused publish is never retried: the staged files are written again, on the table as it is now.
+"""
 
 import dataclasses
 import uuid
@@ -88,7 +91,7 @@ class Publisher:
         except PublishRaceError:
             self._target.discard(written.branch)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the table knows whether the commit happened
             location = self._find_out(receipt, error)
         self._failpoints.hit("after-publish", self._table)
         duplicates = _duplicates(batch, written)

@@ -132,7 +132,8 @@ class Recovery:
             raise damaged(self._table, head.damage)
         if receipt is not None and receipt.owner != self._owner:
             raise TerminalError(
-                f"{self._table}: the target is published by the configuration {receipt.owner!r}, this one is {self._owner!r}.",
+                f"{self._table}: the target is published by the configuration {receipt.owner!r},"
+                f" this one is {self._owner!r}.",
                 remedy=f"Let only one of them write it; to take it over for good, run with --reload {self._table}.",
                 table=self._table,
                 owner=receipt.owner,
@@ -166,8 +167,8 @@ class Recovery:
     def _state_knows_more(self, known: TableHead, receipt: Receipt | None) -> TerminalError:
         found = f"batch {receipt.sequence}" if receipt else "no receipt at all"
         return TerminalError(
-            f"{self._table}: the state knows batch {known.receipt.sequence} ({known.receipt.batch_id}), the table has {found}."
-            " It was dropped, restored or replaced.",
+            f"{self._table}: the state knows batch {known.receipt.sequence} ({known.receipt.batch_id}),"
+            f" the table has {found}. It was dropped, restored or replaced.",
             remedy=f"Restore the table, or replace it from the source with --reload {self._table}.",
             table=self._table,
         )

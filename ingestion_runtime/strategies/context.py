@@ -48,7 +48,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionContext:
-    """One table in one run. ``lag_seconds`` is the lag in effect; ``prepare_engine`` raises what is missing on the machine before a plan has its first effect."""
+    """One table in one run.
+
+    ``lag_seconds`` is the lag in effect; ``prepare_engine`` raises what is missing on the machine before a plan has its
+    first effect.
+    """
 
     table: TableSpec
     options: RunOptions

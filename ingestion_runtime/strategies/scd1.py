@@ -58,7 +58,7 @@ class Scd1Strategy:
         )
         plan = context.planner.plan(request)
         if not plan.slices and stored is None:
-            # An empty source still makes an empty table, and a reload still empties one: a slice without rows, for its schema.
+            # An empty source still makes an empty table, and a reload still empties one: no rows, but their schema.
             return replace(plan, slices=(Slice(0, reread=ReRead(None, None, nulls=False)),))
         return plan
 

@@ -1,8 +1,9 @@
 """Named points between durable effects, at which a test may kill or hold the process.
 
-``INGESTION_FAILPOINTS`` holds ``name=kill``, ``name=fail`` or ``name=hold:PATH``, separated by commas; ``name@schema.table`` limits
-one to a table. ``kill`` ends the whole process group with SIGKILL, as a lost machine would. ``hold`` creates
-``PATH.reached`` and waits for ``PATH``. Without the variable every point is a single look into an empty mapping.
+``INGESTION_FAILPOINTS`` holds ``name=kill``, ``name=fail`` or ``name=hold:PATH``, separated by commas;
+``name@schema.table`` limits one to a table. ``kill`` ends the whole process group with SIGKILL, as a lost machine would.
+``hold`` creates ``PATH.reached`` and waits for ``PATH``. Without the variable every point is a single look into an empty
+mapping.
 """
 
 import os

@@ -222,10 +222,10 @@ def _start(settings: SparkSettings) -> "SparkSession":
     for key, value in settings.conf:
         conf.set(key, value)
     conf.set("spark.driver.extraClassPath", ":".join(map(str, jars)))
-    conf.set(
-        "spark.driver.extraJavaOptions",
-        f"-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOGGING.as_uri()} -Dingestion.log={settings.log_file}",
-    )
+    options = f"-Duser.timezone=UTC -Dlog4j2.configurationFile={_LOGGING.as_uri()}"
+    conf.set("spark.driver.extraJavaOptions", options)
+    # By the environment, because a blank in the path would cut an option in two.
+    os.environ["INGESTION_SPARK_LOG"] = str(settings.log_file)
     with settings.log_file.open("ab") as log:
         launch: Any = launch_gateway
         gateway = launch(conf, popen_kwargs={"stdout": log, "stderr": log})

@@ -267,23 +267,27 @@ def test_discarding_a_branch_removes_it_once_and_never_complains(story: Story) -
     assert story.rows() == OLD.to_pylist()
 
 
-def test_a_receipt_that_cannot_be_read_stops_everything(story: Story) -> None:
-    """No guess is made: the head, the guard and the publish raise, name the receipt, and change nothing."""
+def test_a_receipt_that_cannot_be_read_stops_all_but_a_replacement(story: Story) -> None:
+    """No guess is made what it said: it is damage, a publish that knows its base is refused, one that replaces is not."""
     first = story.batch(1)
     story.publish(first, OLD)
     second = story.batch(2, first)
     written = story.write(second, NEW)
     story.place.spoil_receipt(story.table)
-    target = story.target()
 
-    for action in (
-        target.head,
-        lambda: target.guard(9, ()),
-        lambda: target.publish(first.id, written, make_receipt(second)),
-    ):
-        with pytest.raises(TerminalError, match="Receipt"):
-            action()
+    head = story.target().head()
+
+    assert head is not None
+    assert head.receipt is None
+    assert head.damage is not None
+    assert "no readable Receipt" in head.damage
+    story.must_stay_as_it_is(lambda: story.target().publish(first.id, written, make_receipt(second)))
     assert story.rows() == OLD.to_pylist()
+    story.publish(story.batch(3, reload=True), OTHER)
+    mended = story.target().head()
+    assert mended is not None
+    assert mended.damage is None
+    assert story.rows() == OTHER.to_pylist()
 
 
 def test_a_table_that_someone_else_made_is_damage(story: Story) -> None:

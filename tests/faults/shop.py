@@ -190,8 +190,7 @@ def state_head(lake: Lake, name: str) -> tuple[Any, ...] | None:
     if not found:
         return None
     sequence, watermark, receipt = found[-1]
-    literal = json.loads(watermark)["literal"] if watermark and watermark.startswith("{") else watermark
-    return sequence, literal, json.loads(receipt)["batch_id"]
+    return sequence, watermark, json.loads(receipt)["batch_id"]
 
 
 def finalized(lake: Lake, name: str, load_date: str) -> list[str]:

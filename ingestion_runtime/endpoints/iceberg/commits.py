@@ -133,9 +133,9 @@ def guard(catalog: SqlCatalog, table: Table, token: int, drop: Sequence[str]) ->
     updates: list[TableUpdate] = [_remove_ref(name) for name in drop]
     if _fence(table.metadata.properties) < token:
         updates.append(SetPropertiesUpdate(updates={FENCE: str(token)}))
-    if updates:
-        head = AssertHead(batch_id=receipt.batch_id if receipt else None, fence=token)
-        _commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid), head), tuple(updates))
+    # Also without updates: a higher fence has to refuse us, and a commit of nothing writes nothing.
+    head = AssertHead(batch_id=receipt.batch_id if receipt else None, fence=token)
+    _commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid), head), tuple(updates))
     return catalog.load_table(table.name())
 
 

@@ -21,8 +21,8 @@ class Growth:
 def plan_growth(table: Table, schema: pa.Schema, *, allow_missing: bool) -> Growth:
     """Return what the table lacks for ``schema``.
 
-    Raises RefusedBatchError, naming the columns, for types that Iceberg cannot widen and, unless ``allow_missing``, for columns
-    of the table that the source no longer has.
+    Raises RefusedBatchError, naming the columns, for types that Iceberg cannot widen and, unless ``allow_missing``, for
+    columns of the table that the source no longer has.
     """
     present = {field.name: field.field_type for field in table.schema().fields}
     wanted = iceberg_types(schema)

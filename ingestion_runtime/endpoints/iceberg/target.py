@@ -1,6 +1,7 @@
 """One Iceberg table as a target: pyiceberg for its head and its commits, Spark for the rows."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey, WriteMode
 from ingestion_runtime.model.columns import CURSOR_RANK
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.errors import PublishRaceError, TerminalError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, Written
 
@@ -101,12 +102,15 @@ class IcebergTarget:
         )
 
     def discard(self, branch: str) -> None:
-        """Drop a branch; see ``TargetTable.discard``."""
-        table = self._load()
-        if table is not None and branch in table.metadata.refs:
-            from ingestion_runtime.endpoints.iceberg.commits import drop_branch  # noqa: PLC0415
+        """Drop a branch; see ``TargetTable.discard``. What cannot be dropped now the next run finds."""
+        from ingestion_runtime.endpoints.iceberg.commits import drop_branch  # noqa: PLC0415
 
-            drop_branch(self._catalog.pyiceberg(), table, branch)
+        for _ in range(_DISCARD_TRIES):
+            table = self._load()
+            if table is None or branch not in table.metadata.refs:
+                return
+            with suppress(PublishRaceError):
+                drop_branch(self._catalog.pyiceberg(), table, branch)
 
     def publish(self, expected: str | None, written: Written, receipt: Receipt) -> str:
         """One compare-and-set commit; see ``TargetTable.publish``."""
@@ -139,6 +143,7 @@ class IcebergTarget:
                 )
 
 
+_DISCARD_TRIES = 5
 _CHANGES = ("added-records", "deleted-records", "added-position-deletes", "removed-position-deletes")
 
 
