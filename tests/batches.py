@@ -60,13 +60,13 @@ def make_receipt(batch: Batch, *, fence: int = 1, rows: int = 0) -> Receipt:
     )
 
 
-def make_payload(directory: Path, batch: Batch, *parts: pa.Table) -> Payload:
-    """Write each part as the one file of a slice of its own, with the ingest columns, and return them as a payload."""
+def make_payload(directory: Path, batch: Batch, *parts: pa.Table, one_slice: bool = False) -> Payload:
+    """Write each part as a file with the ingest columns; each is a slice of its own, unless all are of one slice."""
     directory.mkdir(parents=True)
     paths = []
-    for ordinal, part in enumerate(parts):
-        path = directory / f"part-{ordinal}.parquet"
-        pq.write_table(with_ingest_columns(part, batch, ordinal), path)
+    for number, part in enumerate(parts):
+        path = directory / f"part-{number}.parquet"
+        pq.write_table(with_ingest_columns(part, batch, 0 if one_slice else number), path)
         paths.append(path)
     return Payload(tuple(map(str, paths)), pq.read_schema(paths[0]).remove_metadata(), sum(map(len, parts)))
 

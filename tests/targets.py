@@ -83,7 +83,7 @@ class IcebergPlace:
         return data_of(catalog.load_table(name).scan().to_arrow()) if catalog.table_exists(name) else []
 
     def rewrite(self, table: TableSpec, rows: pa.Table) -> None:
-        self.load(table).overwrite(rows)
+        self.load(table).append(rows)
 
     def make_foreign(self, table: TableSpec, rows: pa.Table) -> None:
         catalog = self.catalog()

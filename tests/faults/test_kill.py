@@ -137,7 +137,7 @@ def test_without_receipts_a_state_written_before_the_publish_loses_rows(baseline
     with pytest.raises(AssertionError) as failure:
         verify_rerun(gap, ended)
     said = str(failure.value)
-    assert "shop.orders: keys [30, 31] were lost" in said
+    assert "shop.orders: keys [30] were lost" in said
     assert "shop.orders: keys [4] differ from the source" in said
     for name in FULL:
         assert f"{name}: keys ['b1'] were lost" in said

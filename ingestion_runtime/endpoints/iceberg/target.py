@@ -74,8 +74,7 @@ class IcebergTarget:
         columns = tuple(field.name for field in self._existing().schema().fields)
         # A merge into nothing is an insert, and a third of the work.
         merge = batch.write is WriteMode.MERGE and head.snapshot is not None
-        self._writer.write(batch, branch, payload, columns, merge=merge)
-        counts = self._writer.count_staged()
+        counts = self._writer.write(batch, branch, payload, columns, merge=merge)
         table = self._existing()
         snapshot = table.snapshot_by_name(branch)
         if snapshot is None or snapshot.summary is None:

@@ -39,10 +39,15 @@ class BranchWriter:
         manage = self._java_table().manageSnapshots()
         (manage.createBranch(branch, int(base)) if base else manage.createBranch(branch)).commit()
 
-    def write(self, batch: Batch, branch: str, payload: Payload, columns: tuple[str, ...], *, merge: bool) -> None:
-        """Write the payload: each key's newest row is merged into the branch's rows, or all of it replaces them."""
+    def write(self, batch: Batch, branch: str, payload: Payload, columns: tuple[str, ...], *, merge: bool) -> Counts:
+        """Write the payload and return its counts: each key's newest row is merged, or all of it replaces the rows."""
         spark = self._tables.session()
         self._read(spark, payload, columns)
+        counts = self._count_staged()
+        # Choosing the newest rows sorts every row whole; counting keys moves only keys, and mostly finds nothing to do.
+        unique = counts.rows == counts.keys or not self._table.primary_keys
+        newest = f"SELECT * FROM {_STAGED}" if unique else self._winners_sql(columns, payload)
+        spark.sql(newest).createOrReplaceTempView(_WINNERS)
         target = f"{self._name}.{quote(f'branch_{branch}')}"
         if merge:
             spark.sql(self._merge_sql(target, columns))
@@ -52,9 +57,9 @@ class BranchWriter:
             source = _WINNERS if batch.mode == "scd1" else _STAGED
             rows: DataFrame = spark.table(source).select(*map(quote, columns))
             rows.writeTo(target).overwrite(functions.lit(True))
+        return counts
 
-    def count_staged(self) -> Counts:
-        """Count the staged files after ``write``: rows, distinct keys, rows with a NULL key."""
+    def _count_staged(self) -> Counts:
         spark = self._tables.session()
         keys = self._table.primary_keys
         if not keys:
@@ -89,15 +94,13 @@ class BranchWriter:
                 # Allowed to be missing (the policy has judged that): it arrives as NULL.
                 staged = staged.selectExpr("*", f"NULL AS {quote(column)}")
         staged.createOrReplaceTempView(_STAGED)
-        if self._table.primary_keys:
-            spark.sql(self._winners_sql(columns, CURSOR_RANK in present)).createOrReplaceTempView(_WINNERS)
 
-    def _winners_sql(self, columns: tuple[str, ...], ranked: bool) -> str:
+    def _winners_sql(self, columns: tuple[str, ...], payload: Payload) -> str:
         """Each key's newest row: the latest slice, then the largest cursor, then the largest row as a tie-break.
 
         A text cursor is ordered by the rank that the source gave it, because only the source knows its collation.
         """
-        cursor = CURSOR_RANK if ranked else self._table.incremental_column
+        cursor = CURSOR_RANK if CURSOR_RANK in payload.schema.names else self._table.incremental_column
         data = [quote(column) for column in columns if not is_ingest_column(column)]
         order = [f"{quote(SLICE_COLUMN)} DESC"]
         if cursor:
