@@ -24,7 +24,7 @@ from ingestion_runtime.ingestion.context import RunContext
 from ingestion_runtime.ingestion.runtime import run_ingestion
 from ingestion_runtime.metadata.cache import MetadataCacheManager
 from ingestion_runtime.metadata.runtime import build_metadata_access, collect_metadata
-from ingestion_runtime.model.errors import IngestionError, TransientError
+from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
 from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
 from ingestion_runtime.staging import Staging
@@ -176,11 +176,11 @@ def _prepare(
 
 def _check_connections(factory: EndpointFactory, tables: Sequence[TableSpec]) -> Iterator[tuple[str, IngestionError]]:
     """Yield the tables whose source cannot be reached; wrong credentials end the run before its first effect."""
-    unreachable: dict[str, TransientError] = {}
+    unreachable: dict[str, IngestionError] = {}
     for name in dict.fromkeys(table.connection for table in tables):
         try:
             factory.database(name).check()
-        except TransientError as error:
+        except (TransientError, TerminalError) as error:
             unreachable[name] = error
     for table in tables:
         if table.connection in unreachable:

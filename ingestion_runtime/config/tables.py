@@ -123,8 +123,8 @@ def _check_mode(file: TableFile, at: Location, context: TableContext) -> None:
                 need(key, f"mode 'scd1' needs '{key}'")
         if file.sink != "iceberg":
             need("sink", "mode 'scd1' needs the sink 'iceberg'")
-    if file.incr_col_type == "text" and file.lag_seconds is not None:
-        log.add((*at, "lag_seconds"), "has no meaning for a text cursor; leave it out")
+    if file.incr_col_type in ("text", "int") and file.lag_seconds:
+        log.add((*at, "lag_seconds"), f"has no meaning for a cursor of type {file.incr_col_type}; leave it out")
     _check_intermediate(file, at, log)
 
 

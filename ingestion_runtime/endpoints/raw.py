@@ -51,10 +51,18 @@ class RawZone:
         if landed is not None:
             return landed
         files = self._gather(staged, self._directory(batch), quarantined=False)
-        if any(piece.manifest.quarantine for piece in staged):
-            aside = self._directory(batch, "_quarantine/")
-            self._move_in(aside, batch, self._gather(staged, aside, quarantined=True), staged)
+        self.set_aside(batch, staged)
         return self._move_in(self._directory(batch), batch, files, staged)
+
+    def quarantine(self, batch: Batch) -> str:
+        """Return where the rows of a batch lie that were set aside."""
+        return self._directory(batch, "_quarantine/")
+
+    def set_aside(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> None:
+        """Give quarantined rows their place beside raw, if there are any."""
+        if any(piece.manifest.quarantine for piece in staged):
+            aside = self.quarantine(batch)
+            self._move_in(aside, batch, self._gather(staged, aside, quarantined=True), staged)
 
     def mark_published(self, batch: Batch) -> None:
         """Leave the marker that a rebuild believes: sequence and previous batch are in the manifest beside it."""

@@ -53,8 +53,7 @@ class LakeSink:
         """Land the staged files in raw by one rename."""
         self._require_one_schema(staged)
         raw = self._raw.land(batch, staged)
-        if raw.manifest.quarantined:
-            self._emitter.emit(RowsSetAside(raw.manifest.quarantined, raw.directory))
+        self._report_quarantine(batch, staged)
         for piece in staged:
             self._staging.mark_landed(piece)
         return raw
@@ -69,7 +68,12 @@ class LakeSink:
         self._require_one_schema(staged)
         files = tuple(f"{piece.directory}/{file.path}" for piece in staged for file in piece.manifest.files)
         rows = sum(piece.manifest.rows for piece in staged)
-        return self._publisher.publish(batch, _payload(files, rows), land=lambda: self.write_raw(batch, staged))
+        publication = self._publisher.publish(batch, _payload(files, rows), land=lambda: self.write_raw(batch, staged))
+        if not publication.changed:
+            # Nothing lands in raw for such a batch, but rows that were set aside must not vanish with its staging.
+            self._raw.set_aside(batch, staged)
+            self._report_quarantine(batch, staged)
+        return publication
 
     def close(self, batch: Batch, publication: Publication | None) -> None:
         """Mark the raw batch as what it became, and remove its staging."""
@@ -85,6 +89,11 @@ class LakeSink:
     def has_raw(self, batch_id: str, load_date_iso: str) -> bool:
         """Whether a batch of that id stands in raw for that load date."""
         return self._raw.exists(batch_id, load_date_iso)
+
+    def _report_quarantine(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> None:
+        rows = sum(piece.manifest.quarantined for piece in staged)
+        if rows:
+            self._emitter.emit(RowsSetAside(rows, self._raw.quarantine(batch)))
 
     def _require_one_schema(self, staged: tuple[StagedSlice, ...]) -> None:
         first = staged[0].manifest.fields

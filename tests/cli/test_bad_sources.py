@@ -301,9 +301,8 @@ def test_a_missing_column_is_null_in_merged_rows_only(loaded: Loaded, spark: Spa
     assert only(lake.run(spark, day=TOMORROW)).rows_read == 3
     notes = {row["id"]: row["note"] for row in lake.rows("public.shrinking_changes")}
     assert notes == {g: None if g in (7, 8, 50) else "x" for g in range(1, 51)}
-    assert [
-        e["columns"] for e in lake.events() if e["event"] == "column_missing" and e["table"] == "public.shrinking_changes"
-    ] == [["note"]]
+    told = [e for e in lake.events() if e["event"] == "column_missing" and e["table"] == "public.shrinking_changes"]
+    assert {tuple(event["columns"]) for event in told} == {("note",)}
 
 
 def test_a_probe_without_permission_says_what_to_grant(call: Call, loaded: Loaded) -> None:

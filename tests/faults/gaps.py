@@ -46,8 +46,8 @@ class Process:
     """The program in a process group of its own; what is still alive at the end of the block is killed."""
 
     def __init__(self, command: Sequence[str], holds: Sequence[Hold] = ()) -> None:
-        self._output = tempfile.TemporaryFile("w+")
-        self._errors = tempfile.TemporaryFile("w+")
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - both are closed with the process
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._holds = holds
         self._process = subprocess.Popen(
             command,

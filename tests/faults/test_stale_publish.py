@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from pyiceberg.table.snapshots import Operation
 from pyspark.sql import SparkSession
 
@@ -16,7 +15,6 @@ from tests.faults.shop import (
     ORDERS,
     PRICES,
     STOCK,
-    Shop,
     differences,
     events_named,
     lake_session,
@@ -147,8 +145,8 @@ def run_with_meddler(
 def append(lake: Lake, name: str, values: dict[str, Any]) -> None:
     """Append one row as another tool would."""
     table = lake.table(name)
-    row = {field.name: values.get(field.name) for field in table.schema().fields}
-    table.append(pa.Table.from_pylist([row], schema=table.schema().as_arrow()))
+    found: pa.Table = table.scan().to_arrow()
+    table.append(pa.Table.from_pylist([{**found.slice(0, 1).to_pylist()[0], **values}], schema=found.schema))
 
 
 def reads(lake: Lake, result: RunResult, name: str) -> int:

@@ -155,11 +155,12 @@ def test_an_initial_watermark_needs_a_type(desk: Any) -> None:
     assert set(desk.refuse(change_full(initial_watermark="0"))) == {"/tables/1/initial_watermark"}
 
 
-def test_a_lag_is_not_negative_and_has_no_meaning_for_text(desk: Any) -> None:
+def test_a_lag_is_not_negative_and_has_no_meaning_for_cursors_that_are_no_clock(desk: Any) -> None:
     """A text cursor is never computed with."""
     assert desk.load(change(lag_seconds=0)).tables[0].lag_seconds == 0
     assert set(desk.refuse(change(lag_seconds=-1))) == {"/tables/0/lag_seconds"}
-    assert set(desk.refuse(change(lag_seconds=60, incr_col_type="text"))) == {"/tables/0/lag_seconds"}
+    for kind in ("text", "int"):
+        assert set(desk.refuse(change(lag_seconds=60, incr_col_type=kind))) == {"/tables/0/lag_seconds"}
 
 
 def test_a_merge_filter_needs_a_merge(desk: Any) -> None:
