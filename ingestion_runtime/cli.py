@@ -70,7 +70,7 @@ def cli(context: click.Context, /, config_path: Path | None, **options: Any) -> 
             raise click.UsageError(f"--{option.replace('_', '-')} {_LATER}")
     if config_path is None:
         raise click.UsageError("Missing option '--config'.")
-    sys.exit(_guarded(lambda: _run(config_path, options)))
+    sys.exit(_guarded(lambda: _run(config_path, options), options["output"]))
 
 
 @cli.command(short_help="Check a configuration; nothing is connected or written.")
@@ -80,7 +80,7 @@ def validate(config_path: Path | None, output: str) -> None:
     """Check a configuration and say everything that is wrong with it; nothing is connected or written."""
     if config_path is None:
         raise click.UsageError("Missing option '--config'.")
-    sys.exit(_guarded(lambda: _validate(config_path, output)))
+    sys.exit(_guarded(lambda: _validate(config_path, output), output))
 
 
 def _validate(path: Path, output: str) -> int:
@@ -169,12 +169,19 @@ def _pick(tables: tuple[TableSpec, ...], names: str, option: str) -> tuple[Table
     return tuple(table for table in tables if table.name.lower() in wanted)
 
 
-def _guarded(command: Callable[[], int]) -> int:
-    """Return the command's exit code; an error of ours becomes one message on stderr, never a traceback."""
+def _guarded(command: Callable[[], int], output: str) -> int:
+    """Return the command's exit code; an error of ours becomes one message on stderr, never a traceback.
+
+    Programs get their one document in this case too.
+    """
     try:
         return command()
     except IngestionError as error:
-        click.echo(f"Error: {error}", err=True)
+        message = str(error).rstrip()
+        click.echo(f"Error: {message}", err=True)
+        if output == "json":
+            failure = {"type": type(error).__name__, "message": message}
+            _print_json({"version": 1, "exit_code": error.exit_code, "error": failure, "tables": []})
         return error.exit_code
 
 

@@ -118,7 +118,9 @@ class ParquetTarget:
 
     def discard(self, branch: str) -> None:
         """Remove a folder that was not published; see ``TargetTable.discard``."""
-        shutil.rmtree(self._folder / branch, ignore_errors=True)
+        folder = self._folder / branch
+        if not (self._link.is_symlink() and self._link.resolve() == folder.resolve()):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, expected: str | None, written: Written, receipt: Receipt) -> str:
         """Swap the link under the lock; see ``TargetTable.publish``."""

@@ -120,6 +120,7 @@ class TableFailed(Event):
     exit_code: int
     remedy: str = ""
     seconds: float = 0.0
+    stack: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,24 @@
 """Whatever a table raised, as one error of the tree: what happened, what to do, and how the process should end."""
 
 import errno
+import traceback
 
 from ingestion_runtime.events.stack_hash import stack_hash
-from ingestion_runtime.model.errors import IngestionError, InterruptedRunError, TerminalError, TransientError
+from ingestion_runtime.model.errors import ConfigError, IngestionError, InterruptedRunError, TerminalError, TransientError
 from ingestion_runtime.model.result import Failure
 
 _FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 _LOST_ENGINE = ("Py4JNetworkError", "Py4JJavaServerError", "ConnectionRefusedError", "ConnectionResetError")
 _MESSAGE_LENGTH = 600
+_STACK_LENGTH = 12_000
 
 
 def classify(error: Exception, table: str, *, interrupted: bool) -> IngestionError:
     """Return ``error`` as an IngestionError; one that is none yet keeps its type and first lines in the message."""
-    if interrupted and not isinstance(error, InterruptedRunError):
+    if isinstance(error, TerminalError | ConfigError | InterruptedRunError):
+        return error
+    if interrupted:
+        # Stopping cancels the engine's jobs; what a table then raises says nothing about the table.
         return InterruptedRunError(
             f"{table}: the run was interrupted.", remedy="Run again; it goes on where this one stopped.", table=table
         )
@@ -29,8 +34,8 @@ def classify(error: Exception, table: str, *, interrupted: bool) -> IngestionErr
             table=table,
         )
     return TerminalError(
-        f"{table}: {type(error).__name__}: {text}.",
-        remedy="Nothing of this batch was published. The stack is in the event log and the run's Spark log.",
+        f"{table}: {text or 'no message'}.",
+        remedy="Nothing of this batch was published. The stack is in the event log.",
         table=table,
     )
 
@@ -40,8 +45,13 @@ def describe_failure(raised: Exception, error: IngestionError) -> Failure:
     return Failure(type(raised).__name__, str(error), stack_hash(raised), error.exit_code)
 
 
+def stack_text(raised: Exception) -> str:
+    """Return the stack of a failure for the event log, its last lines where it is very long."""
+    return "".join(traceback.format_exception(raised))[-_STACK_LENGTH:]
+
+
 def _first_lines(error: Exception) -> str:
-    # A Java stack is in the Spark log; people need its first sentence.
+    # A Java stack goes to the event log; people need its first sentence.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kept = " ".join(line for line in lines[:4] if not line.startswith("at "))
     return kept[:_MESSAGE_LENGTH].rstrip(".")

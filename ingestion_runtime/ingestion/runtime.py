@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
 from ingestion_runtime.events.types import TableDone, TableFailed, TableStarted, ToolProgress
 from ingestion_runtime.ingestion.context import RunContext, build_context
-from ingestion_runtime.ingestion.failures import classify, describe_failure
+from ingestion_runtime.ingestion.failures import classify, describe_failure, stack_text
 from ingestion_runtime.model.errors import InterruptedRunError
 from ingestion_runtime.model.result import TableResult, TableStatus
 from ingestion_runtime.model.spec import TableSpec
@@ -90,6 +90,7 @@ def _fail(run: RunContext, table: TableSpec, raised: Exception, seconds: float) 
             exit_code=failure.exit_code,
             remedy=error.remedy,
             seconds=round(seconds, 3),
+            stack=stack_text(raised),
         )
     )
     stopped = isinstance(error, InterruptedRunError)

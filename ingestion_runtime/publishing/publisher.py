@@ -74,12 +74,15 @@ class Publisher:
                 return Publication(head.receipt, location, rows=0, changed=False, duplicates=_duplicates(batch, written))
             land()
             self._failpoints.hit("before-publish", self._table)
-            return self._commit(batch, head, written)
+            publication = self._commit(batch, head, written)
         except (OutcomeUnknownError, PublishRaceError):
             raise
         except IngestionError:
             self._target.discard(written.branch)
             raise
+        # Outside of the above: what is published is no branch to discard.
+        self._failpoints.hit("after-publish", self._table)
+        return publication
 
     def _commit(self, batch: Batch, head: TargetHead, written: Written) -> Publication:
         if not written.changed and written.base is not None:
@@ -93,7 +96,6 @@ class Publisher:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the table knows whether the commit happened
             location = self._find_out(receipt, error)
-        self._failpoints.hit("after-publish", self._table)
         duplicates = _duplicates(batch, written)
         if duplicates:
             self._emitter.emit(DuplicatesResolved(duplicates))

@@ -108,16 +108,25 @@ class ExecutionContext:
 
     def stage(self, batch: Batch) -> tuple[StagedSlice, ...]:
         """Stage all slices of a batch, in order; those that this batch staged before a crash are verified and reused."""
-        staged = tuple(self._stage_slice(batch, piece) for piece in batch.plan.slices)
+        told = False
+        staged: list[StagedSlice] = []
+        for piece in batch.plan.slices:
+            self.check_interrupted()
+            found = self.sink.find_staged(batch, piece)
+            staged.append(self._stage_slice(batch, piece, found, tell=not told))
+            told = told or found is None
         self.failpoints.hit("after-stage", self.table.name)
-        return staged
+        return tuple(staged)
 
-    def validate_schema(self, extract: Extract) -> Extract:
-        """Compare the live columns with the snapshot; allowed missing columns come back as NULL, with an event."""
+    def validate_schema(self, extract: Extract, *, tell: bool = True) -> Extract:
+        """Compare the live columns with the snapshot; allowed missing columns come back as NULL.
+
+        With ``tell`` what differs becomes an event: once a batch is enough.
+        """
         self._check_keys(extract)
         check = self.metadata.check(self.table.connection, self.table, extract.schema)
         difference = check.difference
-        if difference.added or difference.missing or difference.retyped:
+        if tell and (difference.added or difference.missing or difference.retyped):
             self.emitter.emit(
                 SchemaDrift(
                     added=tuple(column.name for column in difference.added),
@@ -125,10 +134,9 @@ class ExecutionContext:
                     retyped=tuple(column.name for column in difference.retyped),
                 )
             )
-        if check.missing:
+        if check.missing and tell:
             self.emitter.emit(ColumnMissing(tuple(field.name for field in check.missing)))
-            return extract.with_missing(check.missing)
-        return extract
+        return extract.with_missing(check.missing) if check.missing else extract
 
     def finish(self, batch: Batch, publication: Publication) -> None:
         """Record a batch that is over; see ``publishing.recovery.finish``."""
@@ -169,16 +177,15 @@ class ExecutionContext:
                 table=self.table.name,
             )
 
-    def _stage_slice(self, batch: Batch, piece: Slice) -> StagedSlice:
-        self.check_interrupted()
+    def _stage_slice(self, batch: Batch, piece: Slice, found: StagedSlice | None, *, tell: bool) -> StagedSlice:
         label = f"{batch.id}/{piece.ordinal:05d}"
         emitter = self.emitter.bind(slice=label)
         begun = self.clock()
-        found = self.sink.find_staged(batch, piece)
         if found is None:
             emitter.emit(SliceStarted(piece.ordinal))
             whole = piece.window is None and piece.reread is None
-            extract = self.validate_schema(self.source.read_full() if whole else self.source.read_slice(piece))
+            live = self.source.read_full() if whole else self.source.read_slice(piece)
+            extract = self.validate_schema(live, tell=tell)
             columns = IngestColumns(
                 run_id=self.options.run_id,
                 load_date=batch.load_date,

@@ -213,7 +213,10 @@ def test_a_wrong_password_ends_the_run_before_anything_is_touched(
     monkeypatch.setenv("SOURCE_PASSWORD", WRONG)
     lake = lake_on(tmp_path, postgres, reference)
     result = call("--config", lake.path, "--output", output)
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.exit_code == 2
+    document = json.loads(result.stdout) if output == "json" else None
+    assert document is None or (document["version"], document["exit_code"], document["tables"]) == (1, 2, [])
+    assert (document is None) == (result.stdout == "")
     assert 'password authentication failed for user "ingest"' in result.stderr
     assert f"{postgres.host}:{postgres.port}/{postgres.database}" in result.stderr
     assert "password reference" in result.stderr

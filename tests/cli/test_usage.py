@@ -176,7 +176,7 @@ def test_reload_takes_names_or_a_star(shop: Lake, names: str | None, expected: l
 
 
 def test_a_load_date_is_an_iso_day_or_today_in_the_configured_zone() -> None:
-    """Half a day apart at least, one of these two zones is on another date than UTC at any time."""
+    """Left out, it is the day in the zone of the configuration: at any time one of these two is on another day than UTC."""
     assert parse_load_date(" 2026-07-01 ", "UTC") == date(2026, 7, 1)
     for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
         before = datetime.now(ZoneInfo(zone)).date()

@@ -267,6 +267,19 @@ def test_discarding_a_branch_removes_it_once_and_never_complains(story: Story) -
     assert story.rows() == OLD.to_pylist()
 
 
+def test_discarding_what_was_published_takes_nothing_away(story: Story) -> None:
+    """A late clean-up of an attempt that did become the table must not cost its readers the rows."""
+    batch = story.batch(1)
+    written = story.write(batch, OLD)
+    story.target().publish(None, written, make_receipt(batch))
+    before = story.target().head()
+
+    story.target().discard(written.branch)
+
+    assert story.target().head() == before
+    assert story.rows() == OLD.to_pylist()
+
+
 def test_a_receipt_that_cannot_be_read_stops_all_but_a_replacement(story: Story) -> None:
     """No guess is made what it said: it is damage, a publish that knows its base is refused, one that replaces is not."""
     first = story.batch(1)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, Engine, create_engine, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
-from ingestion_runtime.model.errors import TransientError
+from ingestion_runtime.model.errors import TerminalError, TransientError
 from ingestion_runtime.model.spec import CatalogSpec, TableSpec
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ class IcebergCatalog:
             raise TransientError(
                 f"The Iceberg catalog {self._spec.database} cannot be read: {error.orig}.",
                 remedy="Run again when it can be reached.",
+            ) from error
+        except DatabaseError as error:
+            raise TerminalError(
+                f"The Iceberg catalog {self._spec.database} cannot be read: {error.orig}.",
+                remedy="Let runtime.intermediate.database name the catalog's SQLite file, or one that does not exist yet.",
             ) from error
         return None if found is None else str(found)
 

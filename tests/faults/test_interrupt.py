@@ -1,0 +1,100 @@
+"""SIGTERM and SIGINT: the run stops where it is, gives its leases back, and the next one goes on."""
+
+import signal
+from datetime import date
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from ingestion_runtime.model.result import RunResult
+from tests.faults.gaps import Hold, Process
+from tests.faults.shop import (
+    ORDERS,
+    STOCK,
+    events_named,
+    make_lake,
+    open_batches,
+    query_state,
+    require_equal,
+    standing,
+)
+from tests.lake import Lake
+
+DAY, SECOND = "2026-07-02", date(2026, 7, 2)
+NAMES = ("shop.orders", "shop.stock")
+
+# The source takes minutes to say which of its articles are in stock: all of them.
+SLOW_STOCK = """
+CREATE VIEW stock AS SELECT sku, quantity FROM articles WHERE
+    (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000000000) SELECT count(*) FROM n) > 0
+"""
+
+
+def test_sigterm_while_slices_are_read_stops_the_run_and_loses_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    """A running query of the source is given up: exit 143, leases back, state whole; a rerun completes the batch."""
+    lake, shop = make_lake(tmp_path, ORDERS, STOCK)
+    require_done(lake.run(spark))
+    before = {name: standing(lake, name) for name in NAMES}
+    shop.change(
+        "UPDATE orders SET amount = 777, updated_at = '2026-06-02 08:00:00' WHERE id = 3",
+        "UPDATE stock SET quantity = 777",
+        "ALTER TABLE stock RENAME TO articles",
+        SLOW_STOCK,
+    )
+    held = Hold(lake.root, "after-stage", "shop.orders")
+    with Process(lake.command("--load-date", DAY), [held]) as process:
+        process.wait_until_held()
+        process.wait_until(lambda: is_read(lake, "stock"), "the stock was read")
+        process.signal(signal.SIGTERM)
+        process.wait_until_handled(signal.SIGTERM)
+        held.let_go()
+        ended = process.end()
+
+    assert ended.code == 143, ended.stderr
+    require_tidy(lake)
+    assert {name: standing(lake, name) for name in NAMES} == before
+    batches = open_batches(lake)
+    assert batches.keys() == set(NAMES)
+    shop.change("DROP VIEW stock", "CREATE VIEW stock AS SELECT sku, quantity FROM articles")
+    rerun = lake.run(spark, day=SECOND)
+    require_done(rerun)
+    require_equal(lake, shop, *NAMES)
+    assert {name: lake.receipt(name)["batch_id"] for name in NAMES} == batches
+    reused = {event["table"]: event["reused"] for event in events_named(lake, "slice_staged", rerun.run_id)}
+    assert reused == {"shop.orders": True, "shop.stock": False}
+
+
+def test_sigint_from_the_terminal_stops_the_run_and_loses_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    """Ctrl-C reaches the whole process group: exit 130, leases back, state whole; a rerun completes the batch."""
+    lake, shop = make_lake(tmp_path, ORDERS)
+    require_done(lake.run(spark))
+    before = standing(lake, "shop.orders")
+    shop.change("UPDATE orders SET amount = 777, updated_at = '2026-06-02 08:00:00' WHERE id = 3")
+    held = Hold(lake.root, "after-plan", "shop.orders")
+    with Process(lake.command("--load-date", DAY), [held]) as process:
+        process.wait_until_held()
+        process.signal(signal.SIGINT, group=True)
+        process.wait_until_handled(signal.SIGINT)
+        held.let_go()
+        ended = process.end()
+
+    assert ended.code == 130, ended.stderr
+    require_tidy(lake)
+    assert standing(lake, "shop.orders") == before
+    require_done(lake.run(spark, day=SECOND))
+    require_equal(lake, shop, "shop.orders")
+
+
+def is_read(lake: Lake, table: str) -> bool:
+    """Whether Spark has begun to write what it reads of a table."""
+    return any((lake.root / "staging" / "shop" / table).glob("**/attempt=*/_temporary"))
+
+
+def require_tidy(lake: Lake) -> None:
+    """Nobody holds a lease, and the state is a whole database."""
+    assert query_state(lake, "SELECT table_name FROM ingestion_leases WHERE released = 0") == []
+    assert query_state(lake, "PRAGMA integrity_check") == [("ok",)]
+
+
+def require_done(result: RunResult) -> None:
+    assert result.exit_code == 0, [table.failure for table in result.tables]
