@@ -85,3 +85,5 @@ def _split(path: Path, aside: Path, keys: tuple[str, ...]) -> None:
                 kept.write_batch(batch.filter(pc.invert(mask)))
                 moved.write_batch(batch.filter(mask))
     whole.replace(path)
+    # Hadoop's file system wrote a checksum beside the file, and would refuse to read other bytes under that name.
+    path.with_name(f".{path.name}.crc").unlink(missing_ok=True)

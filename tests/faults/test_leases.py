@@ -35,7 +35,7 @@ def test_living_holder_is_left_alone_and_a_dead_one_is_taken_over_at_once(spark:
     ((expires_at,),) = query_state(lake, "SELECT expires_at FROM ingestion_leases WHERE released = 0")
     # Stopped before it can publish: the fence must be up by then.
     stopped = lake.run(spark, day=SECOND, environment={"INGESTION_FAILPOINTS": "before-publish=fail"})
-    assert stopped.exit_code == 1
+    assert stopped.exit_code != 0
     (taken_over,) = events_named(lake, "lease_taken_over")
     assert datetime.fromisoformat(taken_over["ts"]) < parse_utc(expires_at)
     assert taken_over["token"] == table_fence(lake) > fence

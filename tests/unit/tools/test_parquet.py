@@ -91,6 +91,17 @@ def test_rows_without_a_key_move_and_all_others_stay(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"1.parquet", "2.parquet", "_aside"}
 
 
+def test_the_checksum_of_a_rewritten_file_goes_with_its_old_content(tmp_path: Path) -> None:
+    """Hadoop leaves .NAME.crc beside what it writes and refuses to read anything else under that name."""
+    for name in ("1.parquet", "2.parquet"):
+        pq.write_table(ROWS.slice(0, 2 if name[0] == "1" else 1), tmp_path / name)
+        (tmp_path / f".{name}.crc").write_bytes(b"crc")
+
+    set_null_keys_aside(str(tmp_path), ("1.parquet", "2.parquet"), str(tmp_path / "_aside"), ("a",))
+
+    assert [path.name for path in tmp_path.glob(".*")] == [".2.parquet.crc"]
+
+
 def test_a_file_whose_every_key_is_null_is_left_empty(tmp_path: Path) -> None:
     """An empty file keeps the columns, and a count of zero is right."""
     pq.write_table(pa.table({"id": pa.nulls(3, pa.int64()), "v": [1, 2, 3]}), tmp_path / "1.parquet")
