@@ -73,8 +73,7 @@ class Interruption:
         # Not in the handler: it runs between two bytecodes of the main thread, which may hold any lock.
         while not self._over.wait(0.1):
             if self.requested.is_set():
-                cancel()
-                return
+                cancel()  # again and again: a job may have started since
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
@@ -106,8 +105,8 @@ def run(request: RunRequest, environment: Mapping[str, str], session: "SparkSess
         runtime = request.configuration.runtime
         context.emitter.emit(RunStarted(runtime.job_name, options.load_date, len(tables), runtime.max_parallel_tables))
         results = run_ingestion(context, tables)
-        _clean_staging(context, tables)
         code = exit_code(results, interruption.signal)
+        _clean_staging(context, tables)
         seconds = time.monotonic() - begun
         context.emitter.emit(_run_done(results, code, seconds))
         return RunResult(options.run_id, runtime.job_name, options.load_date, seconds, code, results)
@@ -118,7 +117,7 @@ def exit_code(results: Sequence[TableResult], interrupted_by: int | None) -> int
     codes = {result.failure.exit_code for result in results if result.failure}
     if interrupted_by is not None and any(r.status is TableStatus.INTERRUPTED for r in results):
         return 128 + interrupted_by
-    return next((code for code in _PRECEDENCE if code in codes), 0)
+    return next((code for code in _PRECEDENCE if code in codes), max(codes, default=0))
 
 
 def _prepare(
@@ -222,9 +221,17 @@ def _flush(state: BufferedState) -> None:
 
 
 def _clean_staging(context: RunContext, tables: Sequence[TableSpec]) -> None:
-    keys = {table.name: context.factory.target_key(table) for table in tables}
-    batches = {batch.id for key in keys.values() if (batch := context.state.open_batch(key))}
-    removed = context.staging.ttl_cleanup(tables, batches)
+    """Remove what is left over. The run's result stands: a clean-up that fails is done by a later run."""
+    try:
+        batches = set()
+        for key in map(context.factory.target_key, tables):
+            context.state.refresh(key)  # what was preloaded may have been finished, or begun, by another run
+            batch = context.state.open_batch(key)
+            batches |= {batch.id} if batch else set()
+        removed = context.staging.ttl_cleanup(tables, batches)
+    except Exception as error:  # noqa: BLE001 - as above
+        _LOG.warning("Staging was not cleaned up: %s", error)
+        return
     if removed:
         context.emitter.emit(StagingCleaned(removed))
 

@@ -67,8 +67,8 @@ class Staging:
         for name in self._files.names(directory):
             attempt = f"{directory}/{name}"
             if name.startswith("attempt=") and self._files.exists(f"{attempt}/{MANIFEST}"):
-                manifest = load_document(SliceManifest, self._files.read_text(f"{attempt}/{MANIFEST}"), attempt)
-                if self._verified(attempt, manifest, batch, piece):
+                manifest = self._read_manifest(attempt)
+                if manifest is not None and self._verified(attempt, manifest, batch, piece):
                     return StagedSlice(attempt, manifest)
         return None
 
@@ -147,9 +147,18 @@ class Staging:
         described = f"{directory}/{RANGE}"
         if not self._files.exists(described):
             return False
-        known = load_document(SliceRange, self._files.read_text(described), described)
-        age = self._files.age_seconds(described, self._clock())
+        try:
+            known = load_document(SliceRange, self._files.read_text(described), described)
+            age = self._files.age_seconds(described, self._clock())
+        except (TerminalError, OSError):
+            return False  # unreadable, or removed by another run at this moment
         return known.batch_id not in open_batches and age > self._spec.ttl_hours * 3600
+
+    def _read_manifest(self, attempt: str) -> SliceManifest | None:
+        try:
+            return load_document(SliceManifest, self._files.read_text(f"{attempt}/{MANIFEST}"), attempt)
+        except TerminalError:
+            return None  # a slice can be read again: as good as not staged
 
     def _verified(self, attempt: str, manifest: SliceManifest, batch: Batch, piece: Slice) -> bool:
         if (manifest.batch_id, manifest.base, manifest.slice) != (batch.id, batch.base, piece):

@@ -48,6 +48,7 @@ def build_connection(name: str, file: ConnectionFile, at: Location, paths: PathR
         password=_secret(file.password, (*at, "password"), paths.base, log),
         tls=_build_tls(file.tls, (*at, "tls"), paths, log),
         connect_timeout_seconds=file.connect_timeout_seconds,
+        identity=file.identity,
         jdbc_properties=tuple(sorted(file.jdbc_properties.items())),
     )
 

@@ -87,14 +87,3 @@ OWNED_SPARK_KEYS = (
 )
 SPARK_KEYS_WITH_A_FIELD = {"spark.master": "spark.master", "spark.driver.memory": "spark.driver_memory"}
 SECRET_WORDS = ("password", "passwd", "secret", "token", "credential", "access.key", "accesskey", "account.key")
-
-INGEST_PREFIX = "_ingest_"
-
-INITIAL_WATERMARKS = {
-    "timestamp": "1900-01-01 00:00:00",
-    "date": "1900-01-01",
-    "epoch_seconds": "0",
-    "epoch_millis": "0",
-    "int": "-9223372036854775808",
-    "text": "",
-}

@@ -79,6 +79,8 @@ class ConnectionFile(FilePart):
     tls: TlsFile = Field(default_factory=TlsFile)
     connect_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 10
     """How long to wait for the server."""
+    identity: Text | None = None
+    """Which data this is; the address where left out. Set it to the former address when only that has changed."""
     jdbc_properties: dict[str, str] = Field(default_factory=dict)
     """Properties of the JDBC driver, from an allow list."""
 
@@ -163,6 +165,7 @@ class RuntimeFile(FilePart):
     """IANA name of the zone in which load dates are counted."""
     max_parallel_tables: Annotated[int, Field(ge=1, le=256)] = 4
     lag_seconds: Annotated[int, Field(ge=0)] = 0
+    """Lag of tables that name none; not for int and text cursors."""
     write_format: Literal["parquet"] = "parquet"
     compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
     finalize_full_refresh: bool = True

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from ingestion_runtime.config.connections import is_connection_name
 from ingestion_runtime.config.cursors import canonical_watermark
 from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
-from ingestion_runtime.config.known import DIALECTS, INGEST_PREFIX, INITIAL_WATERMARKS
+from ingestion_runtime.config.known import DIALECTS
 from ingestion_runtime.config.models import PartitionFieldFile, PartitionReadFile, TableFile
 from ingestion_runtime.config.sql_text import SqlRefusedError
+from ingestion_runtime.model.columns import INGEST_PREFIX
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.spec import NullCursor, NullKeys, PartitionField, PartitionRead, SinkFormat, TableSpec
 
@@ -175,9 +176,10 @@ def _watermark(file: TableFile, at: Location, log: IssueLog) -> Watermark | None
         if file.initial_watermark is not None and log.clean((*at, "incr_col_type")):
             log.add((*at, "initial_watermark"), "needs 'incr_col_type'")
         return None
-    text = INITIAL_WATERMARKS[file.incr_col_type] if file.initial_watermark is None else file.initial_watermark
+    if file.initial_watermark is None:
+        return None  # everything the source has
     try:
-        return canonical_watermark(CursorType(file.incr_col_type), text)
+        return canonical_watermark(CursorType(file.incr_col_type), file.initial_watermark)
     except ValueError as error:
         log.add((*at, "initial_watermark"), str(error))
         return None

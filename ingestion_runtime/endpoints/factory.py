@@ -60,12 +60,12 @@ class EndpointFactory:
     def build_target(self, table: TableSpec, session: TableSession) -> TargetTable:
         """Return where a table is published."""
         runtime = self._configuration.runtime
+        allow_missing = self._configuration.metadata.policy.allow_missing_columns
         if table.sink is SinkFormat.PARQUET:
-            return ParquetTarget(runtime.final_root, table, self._files)
+            return ParquetTarget(runtime.final_root, table, self._files, allow_missing=allow_missing)
         if self._catalog is None:
             raise ConfigError(f"{table.name} goes to Iceberg, and there is no catalog.", remedy="Set runtime.intermediate.")
         writer = BranchWriter(session, self._catalog.name, self._catalog.identifier(table), table)
-        allow_missing = self._configuration.metadata.policy.allow_missing_columns
         return IcebergTarget(self._catalog, table, writer, runtime.compression, allow_missing=allow_missing)
 
     def target_key(self, table: TableSpec) -> TableKey:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey
-from ingestion_runtime.model.errors import PublishRaceError, TerminalError
+from ingestion_runtime.model.errors import PublishRaceError, RefusedBatchError, TerminalError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, Written
 from ingestion_runtime.tools.files import Files
@@ -32,10 +32,11 @@ RECEIPT = "_RECEIPT.json"
 class ParquetTarget:
     """A table under ``final_root``. Implements ``TargetTable`` for batches that replace the whole table."""
 
-    def __init__(self, root: str, table: TableSpec, files: Files) -> None:
+    def __init__(self, root: str, table: TableSpec, files: Files, *, allow_missing: bool = False) -> None:
         self._root = root
         self._table = table
         self._files = files
+        self._allow_missing = allow_missing
         self._link = Path(root, table.schema, table.table)
         self._folder = Path(root, table.schema, f".{table.table}")
 
@@ -45,8 +46,11 @@ class ParquetTarget:
         return TableKey(self._root, self._table.schema, self._table.table)
 
     def location(self) -> str | None:
-        """What the link points to, with the fence: both change only by a publish or a takeover."""
-        if not self._link.is_symlink():
+        """What the link points to, with the fence: both change only by a publish or a takeover.
+
+        None too where the folder behind the link is gone, so that nobody takes the table for untouched.
+        """
+        if not (self._link / RECEIPT).exists():
             return None
         return f"{self._link.readlink()}#{self._fence()}"
 
@@ -58,11 +62,9 @@ class ParquetTarget:
             return None
         current = self._link.resolve()
         found, damage = _read_receipt(current)
-        location = self.location()
-        assert location is not None  # noqa: S101 - the link was there a moment ago, and the lease is ours
         kept = found.previous if found else None
         return TargetHead(
-            location=location,
+            location=self.location() or "",
             receipt=found,
             fence=self._fence(),
             snapshot=current.name,
@@ -77,14 +79,19 @@ class ParquetTarget:
                 raise self._race(f"the fence stands at {self._fence()}, above our token {token}")
             self._files.write_text(str(self._folder / "_FENCE"), str(token))
             for name in drop:
-                shutil.rmtree(self._folder / name, ignore_errors=True)
+                if name != self._link.resolve().name:
+                    shutil.rmtree(self._folder / name, ignore_errors=True)
         head = self.head()
         assert head is not None  # noqa: S101 - guard is only called for a table that has a head
         return head
 
-    def prepare(self, payload: Payload) -> TargetHead:  # noqa: ARG002 - a directory holds any schema
-        """Make room for a first batch; see ``TargetTable.prepare``."""
+    def prepare(self, payload: Payload) -> TargetHead:
+        """Make sure that the payload may follow what is published; see ``TargetTable.prepare``.
+
+        A directory holds any schema, so only a vanished column is judged.
+        """
         head = self.head()
+        self._refuse_missing_columns(payload)
         if head is not None and head.damage == "a directory stands where the link should be":
             raise TerminalError(
                 f"{self._link} is a directory that this runtime did not make.",
@@ -125,7 +132,6 @@ class ParquetTarget:
     def publish(self, expected: str | None, written: Written, receipt: Receipt) -> str:
         """Swap the link under the lock; see ``TargetTable.publish``."""
         folder = self._folder / written.branch
-        self._files.write_text(str(folder / RECEIPT), dump_document(receipt))
         with self._locked():
             head = self.head()
             found = head.receipt.batch_id if head and head.receipt else None
@@ -133,11 +139,13 @@ class ParquetTarget:
                 raise self._race(f"the receipt names batch {found}")
             if self._fence() > receipt.fence:
                 raise self._race(f"the fence stands at {self._fence()}, above our token {receipt.fence}")
+            self._files.write_text(str(folder / RECEIPT), dump_document(receipt))
             self._files.write_text(str(self._folder / "_FENCE"), str(receipt.fence))
             swap = self._folder / "_link"
             swap.unlink(missing_ok=True)
             swap.symlink_to(os.path.relpath(folder, self._link.parent))
             swap.replace(self._link)
+            self._files.sync(str(self._link.parent))
             for old in self._folder.iterdir():
                 if old.is_dir() and old.name not in (written.branch, written.base):
                     shutil.rmtree(old, ignore_errors=True)
@@ -148,8 +156,19 @@ class ParquetTarget:
     def _unpublished(self, current: Path, previous: str | None) -> tuple[str, ...]:
         """Return the folders that no reader was ever sent to: neither the current batch nor the one before it."""
         folders = self._folder.iterdir() if self._folder.is_dir() else ()
-        others = (path.name for path in folders if path.is_dir() and path != current)
+        others = (path.name for path in folders if path.is_dir() and path.name != current.name)
         return tuple(sorted(name for name in others if name.rpartition("_")[0] != previous))
+
+    def _refuse_missing_columns(self, payload: Payload) -> None:
+        published = sorted(self._link.glob("*.parquet"))
+        gone = set(pq.read_schema(published[0]).names) - set(payload.schema.names) if published else set()
+        if gone and not self._allow_missing:
+            raise RefusedBatchError(
+                f"{self._table.name}: the source no longer has the columns {', '.join(sorted(gone))}.",
+                remedy='Restore them at the source, or set "allow_missing_columns": true to go on without them.',
+                table=self._table.name,
+                columns=tuple(sorted(gone)),
+            )
 
     def _fence(self) -> int:
         path = self._folder / "_FENCE"
@@ -179,6 +198,8 @@ class ParquetTarget:
 def _read_receipt(folder: Path) -> tuple[Receipt | None, str | None]:
     """Return the receipt of a published batch, or what is wrong with it; such a table can only be replaced."""
     path = folder / RECEIPT
+    if not folder.is_dir():
+        return None, "the folder that its link points to is gone"
     if not path.exists():
         return None, "it holds data that this runtime did not publish"
     try:

@@ -4,9 +4,13 @@
 {raw_root}/{schema}/{table}/_quarantine/load_date=D/batch=B/   rows set aside; the underscore hides them from readers of raw
 """
 
+import uuid
+from collections.abc import Iterable
+from datetime import date
+
 from ingestion_runtime.documents import dump_document, load_document
-from ingestion_runtime.model.batch import Batch, RawBatch, RawManifest, StagedFile, StagedSlice
-from ingestion_runtime.model.errors import RefusedBatchError
+from ingestion_runtime.model.batch import Batch, PublishedMark, RawBatch, RawManifest, StagedFile, StagedSlice
+from ingestion_runtime.model.errors import SpoiltBatchError, TransientError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.tools.files import Files
 
@@ -24,66 +28,87 @@ class RawZone:
 
     def find(self, batch: Batch) -> RawBatch | None:
         """Return the batch if it has landed; raises TerminalError when what lies there cannot be read."""
-        directory = self._directory(batch)
+        directory = self._batch_directory(batch.load_date, batch.id)
         if not self._files.exists(f"{directory}/{MANIFEST}"):
             return None
         manifest = load_document(RawManifest, self._files.read_text(f"{directory}/{MANIFEST}"), directory)
         return RawBatch(directory, manifest)
 
-    def exists(self, batch_id: str, load_date: str) -> bool:
-        """Whether a batch of that id has landed for that load date (ISO)."""
-        return self._files.exists(f"{self._base}/load_date={load_date}/batch={batch_id}/{MANIFEST}")
+    def is_published(self, load_date: date, batch_id: str) -> bool:
+        """Whether that batch stands in raw and its publication is recorded there."""
+        return self._files.exists(f"{self._batch_directory(load_date, batch_id)}/{PUBLISHED}")
 
     def verify(self, raw: RawBatch) -> None:
-        """Raise RefusedBatchError when a file no longer is what the manifest says (size and hash)."""
+        """Raise SpoiltBatchError when a file no longer is what the manifest says (size and hash)."""
         for file in raw.manifest.files:
             path = f"{raw.directory}/{file.path}"
             if not self._files.exists(path) or self._files.sha256(path) != file.sha256:
-                raise RefusedBatchError(
+                raise SpoiltBatchError(
                     f"{path} is missing or was changed after it landed.",
                     remedy="Run again: the batch is given up and the source read anew.",
                     path=path,
                 )
 
     def land(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> RawBatch:
-        """Give the staged files their place in raw; a batch that has landed already is returned as it is."""
+        """Give the staged files their place in raw, by one rename.
+
+        A batch that has landed already is returned as it is. One that landed with other rows, because its slices had to be
+        read again since, makes room first, unless it is published: then it is not ours to change (TransientError).
+        """
+        self.set_aside(batch, staged)
         landed = self.find(batch)
         if landed is not None:
-            return landed
-        files = self._gather(staged, self._directory(batch), quarantined=False)
-        self.set_aside(batch, staged)
-        return self._move_in(self._directory(batch), batch, files, staged)
+            if _hashes(landed.manifest.files) == _hashes(file for piece in staged for file in piece.manifest.files):
+                return landed
+            self._make_room(batch, landed)
+        directory = self._batch_directory(batch.load_date, batch.id)
+        temporary, files = self._gather(staged, directory, quarantined=False)
+        return self._move_in(temporary, directory, batch, files, staged)
 
     def quarantine(self, batch: Batch) -> str:
         """Return where the rows of a batch lie that were set aside."""
-        return self._directory(batch, "_quarantine/")
+        return self._batch_directory(batch.load_date, batch.id, "_quarantine/")
 
     def set_aside(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> None:
         """Give quarantined rows their place beside raw, if there are any."""
         if any(piece.manifest.quarantine for piece in staged):
             aside = self.quarantine(batch)
-            self._move_in(aside, batch, self._gather(staged, aside, quarantined=True), staged)
+            temporary, files = self._gather(staged, aside, quarantined=True)
+            self._files.remove_tree(aside)  # of an earlier attempt: the same rows, or older ones
+            self._move_in(temporary, aside, batch, files, staged)
 
-    def mark_published(self, batch: Batch) -> None:
-        """Leave the marker that a rebuild believes: sequence and previous batch are in the manifest beside it."""
-        self._mark(batch, PUBLISHED)
+    def mark_published(self, mark: PublishedMark) -> None:
+        """Leave the marker that a rebuild believes."""
+        self._mark(self._batch_directory(mark.load_date, mark.batch_id), PUBLISHED, dump_document(mark))
 
     def mark_abandoned(self, batch: Batch) -> None:
-        """Leave the marker that lets maintenance remove a batch that never became visible."""
-        self._mark(batch, ABANDONED)
+        """Leave the marker that lets maintenance remove a batch, unless it is marked as published."""
+        if not self.is_published(batch.load_date, batch.id):
+            self._mark(self._batch_directory(batch.load_date, batch.id), ABANDONED, dump_document(batch))
 
-    def _mark(self, batch: Batch, marker: str) -> None:
-        directory = self._directory(batch)
+    def _mark(self, directory: str, marker: str, text: str) -> None:
         if self._files.exists(directory):
-            self._files.write_text(f"{directory}/{marker}", dump_document(batch))
+            self._files.write_text(f"{directory}/{marker}", text)
 
-    def _directory(self, batch: Batch, prefix: str = "") -> str:
-        return f"{self._base}/{prefix}load_date={batch.load_date.isoformat()}/batch={batch.id}"
+    def _batch_directory(self, load_date: date, batch_id: str, prefix: str = "") -> str:
+        return f"{self._base}/{prefix}load_date={load_date.isoformat()}/batch={batch_id}"
 
-    def _gather(self, staged: tuple[StagedSlice, ...], target: str, *, quarantined: bool) -> tuple[StagedFile, ...]:
-        """Collect the files under a name that no reader sees, and return them as the manifest will list them."""
-        temporary = _temporary(target)
-        self._files.remove_tree(temporary)
+    def _make_room(self, batch: Batch, landed: RawBatch) -> None:
+        if self.is_published(batch.load_date, batch.id):
+            raise TransientError(
+                f"{landed.directory} was published by another run.",
+                remedy="Run again; the new run goes on from there.",
+                path=landed.directory,
+            )
+        aside = f"{_hidden(landed.directory)}-{uuid.uuid4().hex[:8]}"
+        self._files.rename(landed.directory, aside)
+        self._files.remove_tree(aside)
+
+    def _gather(
+        self, staged: tuple[StagedSlice, ...], target: str, *, quarantined: bool
+    ) -> tuple[str, tuple[StagedFile, ...]]:
+        """Collect the files under a name of this attempt that no reader sees; return it and the files for the manifest."""
+        temporary = f"{_hidden(target)}-{uuid.uuid4().hex[:8]}"
         self._files.make_directory(temporary)
         gathered: list[StagedFile] = []
         for piece in staged:
@@ -91,10 +116,15 @@ class RawZone:
                 name = f"slice-{piece.manifest.slice.ordinal:05d}-{len(gathered):05d}.parquet"
                 self._files.adopt(f"{piece.directory}/{file.path}", f"{temporary}/{name}")
                 gathered.append(StagedFile(name, file.size, file.sha256, file.rows))
-        return tuple(gathered)
+        return temporary, tuple(gathered)
 
     def _move_in(
-        self, target: str, batch: Batch, files: tuple[StagedFile, ...], staged: tuple[StagedSlice, ...]
+        self,
+        temporary: str,
+        target: str,
+        batch: Batch,
+        files: tuple[StagedFile, ...],
+        staged: tuple[StagedSlice, ...],
     ) -> RawBatch:
         manifest = RawManifest(
             batch=batch,
@@ -102,15 +132,15 @@ class RawZone:
             fields=staged[0].manifest.fields,
             quarantined=sum(piece.manifest.quarantined for piece in staged),
         )
-        temporary = _temporary(target)
         self._files.write_text(f"{temporary}/{MANIFEST}", dump_document(manifest))
-        if self._files.exists(target):
-            # Only a quarantine can stand here: it lands before the batch, and a crash in between leaves it behind.
-            self._files.remove_tree(target)
         self._files.rename(temporary, target)
         return RawBatch(target, manifest)
 
 
-def _temporary(target: str) -> str:
+def _hidden(target: str) -> str:
     parent, _, name = target.rpartition("/")
     return f"{parent}/_landing-{name}"
+
+
+def _hashes(files: Iterable[StagedFile]) -> list[str]:
+    return sorted(file.sha256 for file in files)

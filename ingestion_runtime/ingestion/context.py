@@ -9,13 +9,15 @@ from ingestion_runtime.endpoints.factory import EndpointFactory, Endpoints
 from ingestion_runtime.events.types import Emitter
 from ingestion_runtime.metadata.runtime import MetadataAccess
 from ingestion_runtime.model.errors import IngestionError
-from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
+from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec, reading, work_digest
 from ingestion_runtime.planning.adaptive import AdaptivePlanner
 from ingestion_runtime.planning.probe import RowCountProbe
 from ingestion_runtime.planning.reread import effective_lag
+from ingestion_runtime.publishing.grip import Grip
+from ingestion_runtime.publishing.identity import Identity
 from ingestion_runtime.publishing.ledger import Ledger
 from ingestion_runtime.publishing.publisher import Publisher
-from ingestion_runtime.publishing.recovery import Grip, Recovery
+from ingestion_runtime.publishing.recovery import Recovery
 from ingestion_runtime.publishing.sink import LakeSink
 from ingestion_runtime.staging import Staging
 from ingestion_runtime.state.buffered import BufferedState
@@ -62,15 +64,18 @@ def build_context(run: RunContext, table: TableSpec, endpoints: Endpoints, grip:
         emitter=emitter,
         clock=run.clock,
     )
-    publisher = Publisher(endpoints.target, run.owner, lambda: grip.token, emitter, run.failpoints, table.name)
-    sink = LakeSink(table, run.staging, endpoints.raw, publisher, emitter)
-    recovery = Recovery(endpoints.target, sink, ledger, grip, run.owner, table, emitter)
+    connection = run.configuration.connection(table.connection)
+    identity = Identity(table.name, run.owner, reading(table, connection), work_digest(table, connection))
+    publisher = Publisher(endpoints.target, identity, lambda: grip.token, emitter, run.failpoints)
+    sink = LakeSink(table, run.staging, endpoints.raw, publisher, emitter, grip.require)
+    recovery = Recovery(endpoints.target, sink, ledger, grip, identity, emitter)
     runtime = run.configuration.runtime
     return ExecutionContext(
         table=table,
         options=run.options,
         slicing=runtime.slicing,
         lag_seconds=effective_lag(table, run.options.wm_lag_seconds, runtime.lag_seconds),
+        digest=identity.digest,
         finalize=runtime.finalize_full_refresh,
         reload=reload,
         settled=recovery.settle(reload=reload),

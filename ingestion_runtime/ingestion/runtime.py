@@ -1,5 +1,6 @@
 """One table in one run, and all tables of a run on a thread pool."""
 
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -7,12 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from ingestion_runtime.events.types import TableDone, TableFailed, TableStarted, ToolProgress
 from ingestion_runtime.ingestion.context import RunContext, build_context
 from ingestion_runtime.ingestion.failures import classify, describe_failure, stack_text
-from ingestion_runtime.model.errors import InterruptedRunError
+from ingestion_runtime.model.errors import IngestionError, InterruptedRunError
 from ingestion_runtime.model.result import TableResult, TableStatus
 from ingestion_runtime.model.spec import TableSpec
-from ingestion_runtime.publishing.recovery import Grip
+from ingestion_runtime.publishing.grip import Grip
 from ingestion_runtime.strategies import STRATEGY_REGISTRY
 from ingestion_runtime.strategies.context import Outcome
+
+_LOG = logging.getLogger(__name__)
 
 
 def run_ingestion(run: RunContext, tables: Sequence[TableSpec]) -> tuple[TableResult, ...]:
@@ -62,7 +65,8 @@ def _ingest_one_table(run: RunContext, table: TableSpec) -> TableResult:
 
 def _bring_up_to_date(run: RunContext, table: TableSpec) -> Outcome:
     if table.name in run.failed_early:
-        raise run.failed_early[table.name]
+        # Several tables share the error of their connection; a traceback that grew would change the stack hash.
+        raise run.failed_early[table.name].with_traceback(None)
     emitter = run.emitter.bind(table=table.name)
     session = run.tool.table_session()
     group = f"{run.options.run_id}/{table.name}"
@@ -76,7 +80,15 @@ def _bring_up_to_date(run: RunContext, table: TableSpec) -> Outcome:
         context = build_context(run, table, endpoints, grip, emitter)
         return STRATEGY_REGISTRY[table.mode].execute(context)
     finally:
+        _release(grip, table)
+
+
+def _release(grip: Grip, table: TableSpec) -> None:
+    try:
         grip.release()
+    except IngestionError as error:
+        # How the table ended stands; the lease runs out by itself, and the next run takes it over.
+        _LOG.warning("%s: the lease was not released: %s", table.name, error)
 
 
 def _fail(run: RunContext, table: TableSpec, raised: Exception, seconds: float) -> TableResult:

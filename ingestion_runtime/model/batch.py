@@ -53,7 +53,10 @@ class IngestionPlan:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Proof of one publish. It lives in the target and moves in the same commit as the data."""
+    """Proof of one publish. It lives in the target and moves in the same commit as the data.
+
+    ``reading`` is what the rows were read by (see ``spec.reading``): under another reading the watermark would lie.
+    """
 
     batch_id: str
     sequence: int
@@ -66,6 +69,12 @@ class Receipt:
     fence: int
     owner: str
     rows: int
+    reading: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def mark(self) -> "PublishedMark":
+        """What the raw batch's marker says of it."""
+        return PublishedMark(self.batch_id, self.sequence, self.previous, self.load_date)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +161,16 @@ class RawManifest:
     def rows(self) -> int:
         """Rows in all files, quarantined ones not included."""
         return sum(file.rows for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedMark:
+    """What ``_PUBLISHED`` says: which batch it is, and which one came before it."""
+
+    batch_id: str
+    sequence: int
+    previous: str | None
+    load_date: date
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ class Interval:
 class ReRead:
     """Rows at or below the watermark that may have changed since they were read.
 
-    The cursor values from ``low`` to ``high``, both inclusive: the ties at the watermark and the lag window.
-    Both are None before the first batch. With ``nulls`` the rows without a cursor belong to the set too.
+    The cursor values from ``low`` to ``high``, both inclusive: the ties at the watermark and the lag window. Without
+    ``low`` everything up to ``high``, without both none. With ``nulls`` the rows without a cursor belong to the set too.
     """
 
     low: Watermark | None

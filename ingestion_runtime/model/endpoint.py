@@ -90,8 +90,8 @@ class SinkEndpoint(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def stage(self, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
-        """Stage a slice, or return it verified if this very batch has staged it already."""
+    def stage_incremental_slice(self, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
+        """Stage one slice; a full refresh is one slice."""
         ...
 
     def find_staged(self, batch: Batch, piece: Slice) -> StagedSlice | None:
@@ -113,8 +113,6 @@ class SinkEndpoint(Protocol):
 
 class IncrementalSink(SinkEndpoint, Protocol):
     """A sink into which slices can be merged."""
-
-    def stage_incremental_slice(self, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice: ...
 
     def commit_incremental(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> Publication:
         """Branch, write, audit, land raw, publish: the batch becomes visible with its receipt, or not at all."""

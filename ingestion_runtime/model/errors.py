@@ -7,6 +7,7 @@
     │   └── RefusedBatchError  what was staged must not be published; the next run reads again
     ├── TransientError         exit 3: worth a retry (unreachable, disk full)
     │   ├── PublishRaceError   a compare-and-set was refused
+    │   ├── SpoiltBatchError   what was staged is of no use any more; the next run reads again
     │   └── LeaseHeldError     exit 4: a living run holds the table
     ├── OutcomeUnknownError    exit 3: a commit was sent and not answered; the next run reads the receipt
     └── InterruptedRunError    exit 130 or 143: stopped by a signal
@@ -54,6 +55,10 @@ class TransientError(IngestionError):
 
 class RefusedBatchError(TerminalError):
     """What a batch staged must not be published. It is given up, and the next run reads the source again."""
+
+
+class SpoiltBatchError(TransientError):
+    """What a batch staged is of no use any more. It is given up, and the same command reads the source again."""
 
 
 class PublishRaceError(TransientError):

@@ -63,6 +63,15 @@ class ConnectionSpec:
     tls: Tls = field(default_factory=Tls)
     connect_timeout_seconds: int = 10
     jdbc_properties: tuple[tuple[str, str], ...] = ()
+    identity: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Which data this is: the configured ``identity``, else dialect, host, port and database."""
+        if self.identity is not None:
+            return self.identity
+        place = f"{self.host}:{self.port or ''}" if self.host else ""
+        return f"{self.dialect}://{place}/{self.database.lstrip('/')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +121,33 @@ class TableSpec:
         """``schema.table``, as people write it."""
         return f"{self.schema}.{self.table}"
 
-    @property
-    def digest(self) -> str:
-        """16 hex characters that change with every setting of the table."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+def reading(table: TableSpec, connection: ConnectionSpec) -> tuple[tuple[str, str], ...]:
+    """Return what decides which rows a table is read from, and by which cursor: (setting, value or its digest).
+
+    A watermark is true only for the reading under which it was reached. How fast or in which pieces rows are read does not
+    belong to it. The source is readable, so that people can tell; the other values are digests.
+    """
+    settings = {
+        "primary_keys": table.primary_keys,
+        "incremental_column": table.incremental_column,
+        "incr_col_type": table.incr_col_type,
+        "source_filter": table.source_filter,
+        "query_sql": table.query_sql,
+        "null_cursor": table.null_cursor,
+        "null_keys": table.null_keys,
+    }
+    values = [(name, _short_digest(value)) for name, value in settings.items()]
+    return (("source", connection.address), *values)
+
+
+def work_digest(table: TableSpec, connection: ConnectionSpec) -> str:
+    """Return 16 hex characters that change with every setting of a table and with the place it is read from."""
+    return _short_digest((table, connection.address))
+
+
+def _short_digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

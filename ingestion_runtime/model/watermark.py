@@ -29,6 +29,21 @@ _EXPECTED = {
 }
 
 
+_DEFAULTS = {
+    CursorType.TIMESTAMP: "1900-01-01 00:00:00.000000",
+    CursorType.DATE: "1900-01-01",
+    CursorType.EPOCH_SECONDS: "0",
+    CursorType.EPOCH_MILLIS: "0",
+    CursorType.INT: "-9223372036854775808",
+    CursorType.TEXT: "",
+}
+
+
+def default_watermark(cursor_type: CursorType) -> Watermark:
+    """Return where windows begin when nobody has drawn a line: below the values that applications usually write."""
+    return Watermark(cursor_type, _DEFAULTS[cursor_type])
+
+
 def parse_watermark(cursor_type: CursorType, literal: str) -> Watermark:
     """Return ``literal`` as a watermark in canonical spelling.
 

@@ -6,6 +6,7 @@ A refused publish is never retried: the staged files are written again, on the t
 import dataclasses
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 from ingestion_runtime.events.types import DuplicatesResolved, Emitter, PublishRetried
 from ingestion_runtime.model.batch import Batch, Publication, Receipt
@@ -18,6 +19,7 @@ from ingestion_runtime.model.errors import (
 )
 from ingestion_runtime.model.target import Payload, TargetHead, TargetTable, Written
 from ingestion_runtime.publishing.audit import audit
+from ingestion_runtime.publishing.identity import Identity
 from ingestion_runtime.tools.failpoints import Failpoints
 
 # Each attempt writes the staged files again; a compaction that wins five times in a row is a schedule to correct.
@@ -30,18 +32,18 @@ class Publisher:
     def __init__(
         self,
         target: TargetTable,
-        owner: str,
+        identity: Identity,
         fence: Callable[[], int],
         emitter: Emitter,
         failpoints: Failpoints,
-        table: str,
     ) -> None:
         self._target = target
-        self._owner = owner
+        self._owner = identity.owner
+        self._reading = identity.reading
         self._fence = fence
         self._emitter = emitter
         self._failpoints = failpoints
-        self._table = table
+        self._table = identity.table
 
     def publish(self, batch: Batch, payload: Payload, land: Callable[[], object]) -> Publication:
         """Make the payload visible with its receipt, or leave everything as it was.
@@ -51,9 +53,10 @@ class Publisher:
         TransientError when another run published or holds a higher fence, OutcomeUnknownError when the answer was lost.
         """
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            head = self._target.prepare(payload)
-            require_base(batch, head, self._fence(), self._table)
+            self._require_base(batch, self._target.head())
             try:
+                head = self._target.prepare(payload)
+                self._require_base(batch, head)
                 return self._attempt(batch, payload, head, land)
             except PublishRaceError as race:
                 self._emitter.emit(PublishRetried(attempt, race.message))
@@ -69,16 +72,14 @@ class Publisher:
             self._failpoints.hit("after-branch", self._table)
             audit(batch, payload, written)
             if not written.changed and head.receipt and head.receipt.watermark == batch.plan.watermark:
-                self._target.discard(written.branch)
-                location = self._target.location()
-                return Publication(head.receipt, location, rows=0, changed=False, duplicates=_duplicates(batch, written))
+                return self._leave_as_it_was(batch, head, written)
             land()
             self._failpoints.hit("before-publish", self._table)
             publication = self._commit(batch, head, written)
         except (OutcomeUnknownError, PublishRaceError):
             raise
         except IngestionError:
-            self._target.discard(written.branch)
+            self._discard(written.branch)
             raise
         # Outside of the above: what is published is no branch to discard.
         self._failpoints.hit("after-publish", self._table)
@@ -92,7 +93,7 @@ class Publisher:
         try:
             location = self._target.publish(batch.base, written, receipt)
         except PublishRaceError:
-            self._target.discard(written.branch)
+            self._discard(written.branch)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the table knows whether the commit happened
             location = self._find_out(receipt, error)
@@ -100,6 +101,23 @@ class Publisher:
         if duplicates:
             self._emitter.emit(DuplicatesResolved(duplicates))
         return Publication(receipt, location, rows=written.added, changed=True, duplicates=duplicates)
+
+    def _leave_as_it_was(self, batch: Batch, head: TargetHead, written: Written) -> Publication:
+        self._target.discard(written.branch)
+        after = self._target.head()
+        # Remembered as "nothing has happened here" only if nothing has: someone may have committed since.
+        intact = after is not None and after.receipt == head.receipt and not after.damage
+        location = after.location if after and intact else None
+        return Publication(head.receipt, location, rows=0, changed=False, duplicates=_duplicates(batch, written))
+
+    def _discard(self, branch: str) -> None:
+        """Drop a branch on the way out of an error, which is the one that people must see."""
+        with suppress(IngestionError):
+            self._target.discard(branch)
+
+    def _require_base(self, batch: Batch, head: TargetHead | None) -> None:
+        if head is not None:
+            require_base(batch, head, self._fence(), self._table)
 
     def _receipt(self, batch: Batch, head: TargetHead, written: Written) -> Receipt:
         return Receipt(
@@ -114,6 +132,7 @@ class Publisher:
             fence=self._fence(),
             owner=self._owner,
             rows=written.rows,
+            reading=self._reading,
         )
 
     def _find_out(self, receipt: Receipt, error: Exception) -> str:

@@ -1,13 +1,16 @@
 """The sink that strategies talk to: staging, raw and target behind the specification's names."""
 
+from collections.abc import Callable
+from datetime import date
+
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.raw import RawZone
 from ingestion_runtime.events.types import Emitter, RowsSetAside
-from ingestion_runtime.model.batch import Batch, Publication, RawBatch, StagedSlice
+from ingestion_runtime.model.batch import Batch, Publication, PublishedMark, RawBatch, StagedSlice
 from ingestion_runtime.model.cursor import CursorType, Slice
 from ingestion_runtime.model.endpoint import Capabilities, Extract
-from ingestion_runtime.model.errors import RefusedBatchError
+from ingestion_runtime.model.errors import SpoiltBatchError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload
 from ingestion_runtime.publishing.publisher import Publisher
@@ -18,12 +21,21 @@ from ingestion_runtime.tools.parquet import read_schema
 class LakeSink:
     """One table's way into the lake. Implements ``IncrementalSink``."""
 
-    def __init__(self, table: TableSpec, staging: Staging, raw: RawZone, publisher: Publisher, emitter: Emitter) -> None:
+    def __init__(
+        self,
+        table: TableSpec,
+        staging: Staging,
+        raw: RawZone,
+        publisher: Publisher,
+        emitter: Emitter,
+        require_lease: Callable[[], None],
+    ) -> None:
         self._table = table
         self._staging = staging
         self._raw = raw
         self._publisher = publisher
         self._emitter = emitter
+        self._require_lease = require_lease
 
     @property
     def capabilities(self) -> Capabilities:
@@ -34,13 +46,9 @@ class LakeSink:
         """Return the slice if this very batch staged it and its files still have the recorded hashes."""
         return self._staging.find(self._table, batch, piece)
 
-    def stage(self, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
-        """Stage a slice; raises TerminalError for NULL keys where the policy refuses them."""
-        return self._staging.stage(self._table, batch, piece, extract)
-
     def stage_incremental_slice(self, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
-        """Stage one slice of an incremental batch."""
-        return self.stage(batch, piece, extract)
+        """Stage one slice; a full refresh is one slice. Raises TerminalError for NULL keys where the policy refuses them."""
+        return self._staging.stage(self._table, batch, piece, extract)
 
     def find_raw(self, batch: Batch) -> RawBatch | None:
         """Return the batch if it has landed in raw and its files are as they were; raises TerminalError if they are not."""
@@ -52,6 +60,7 @@ class LakeSink:
     def write_raw(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> RawBatch:
         """Land the staged files in raw by one rename."""
         self._require_one_schema(staged)
+        self._require_lease()
         raw = self._raw.land(batch, staged)
         self._report_quarantine(batch, staged)
         for piece in staged:
@@ -76,9 +85,10 @@ class LakeSink:
         return publication
 
     def close(self, batch: Batch, publication: Publication | None) -> None:
-        """Mark the raw batch as what it became, and remove its staging."""
+        """Mark the raw batch as what it became."""
         if publication is not None and publication.changed:
-            self._raw.mark_published(batch)
+            previous = publication.receipt.previous if publication.receipt else batch.base
+            self._raw.mark_published(PublishedMark(batch.id, batch.sequence, previous, batch.load_date))
         else:
             self._raw.mark_abandoned(batch)
 
@@ -86,9 +96,13 @@ class LakeSink:
         """Remove the batch's slices; called last, when everything else is recorded."""
         self._staging.remove(self._table, batch)
 
-    def has_raw(self, batch_id: str, load_date_iso: str) -> bool:
-        """Whether a batch of that id stands in raw for that load date."""
-        return self._raw.exists(batch_id, load_date_iso)
+    def mark_published(self, mark: PublishedMark) -> None:
+        """Leave the marker of a published batch, where it has a place in raw."""
+        self._raw.mark_published(mark)
+
+    def has_published(self, load_date: date, batch_id: str) -> bool:
+        """Whether that batch stands in raw and its publication is recorded there."""
+        return self._raw.is_published(load_date, batch_id)
 
     def _report_quarantine(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> None:
         rows = sum(piece.manifest.quarantined for piece in staged)
@@ -100,7 +114,7 @@ class LakeSink:
         for piece in staged[1:]:
             # The rank of a text cursor and nothing else may differ; it never does, because text is not split.
             if piece.manifest.fields != first:
-                raise RefusedBatchError(
+                raise SpoiltBatchError(
                     f"{self._table.name}: the source changed its columns between two slices of one batch.",
                     remedy="Run again: the batch is given up and read anew.",
                     table=self._table.name,

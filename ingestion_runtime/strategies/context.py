@@ -11,12 +11,13 @@ from ingestion_runtime.metadata.runtime import MetadataAccess
 from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication, StagedSlice, WriteMode
 from ingestion_runtime.model.cursor import Slice
 from ingestion_runtime.model.endpoint import Extract, IngestColumns, SourceEndpoint
-from ingestion_runtime.model.errors import InterruptedRunError, TerminalError, TransientError
+from ingestion_runtime.model.errors import InterruptedRunError, TerminalError
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import RunOptions, SlicingPolicy, TableSpec
 from ingestion_runtime.planning.adaptive import Planner
+from ingestion_runtime.publishing.grip import Grip
 from ingestion_runtime.publishing.ledger import Ledger
-from ingestion_runtime.publishing.recovery import Grip, Settled, abandon, finish
+from ingestion_runtime.publishing.recovery import Settled, abandon, finish
 from ingestion_runtime.publishing.sink import LakeSink
 from ingestion_runtime.tools.failpoints import Failpoints
 
@@ -50,7 +51,8 @@ class Outcome:
 class ExecutionContext:
     """One table in one run.
 
-    ``lag_seconds`` is the lag in effect; ``prepare_engine`` raises what is missing on the machine before a plan has its
+    ``lag_seconds`` is the lag in effect; ``digest`` changes with every setting of the table and its connection;
+    ``prepare_engine`` raises what is missing on the machine before a plan has its
     first effect.
     """
 
@@ -58,6 +60,7 @@ class ExecutionContext:
     options: RunOptions
     slicing: SlicingPolicy
     lag_seconds: int
+    digest: str
     finalize: bool
     reload: bool
     settled: Settled
@@ -89,7 +92,7 @@ class ExecutionContext:
             base=settled.receipt.batch_id if settled.receipt else None,
             plan=plan,
             reload=self.reload,
-            spec=self.table.digest,
+            spec=self.digest,
         )
         self.ledger.state.begin_batch(batch)
         about = plan.metadata
@@ -161,12 +164,7 @@ class ExecutionContext:
     def require_lease(self) -> None:
         """Raise before a publish that the fence would refuse anyway."""
         self.check_interrupted()
-        if self.grip.lost():
-            raise TransientError(
-                f"{self.table.name}: the lease was lost while the table was worked on.",
-                remedy="Another run may have taken over; run again when it has ended.",
-                table=self.table.name,
-            )
+        self.grip.require()
 
     def check_interrupted(self) -> None:
         """Raise InterruptedRunError when the run was asked to stop."""

@@ -1,7 +1,7 @@
 """Full refresh: the whole table, once a load date. Raw phase first, then finalize; each can be taken up again alone."""
 
 from ingestion_runtime.model.batch import Batch, Publication, RawBatch, WriteMode
-from ingestion_runtime.model.errors import RefusedBatchError
+from ingestion_runtime.model.errors import RefusedBatchError, SpoiltBatchError
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.state import Phase, PhaseStatus
 from ingestion_runtime.planning.adaptive import full_plan
@@ -19,6 +19,8 @@ class FullRefreshStrategy:
                 return Outcome(TableStatus.SKIPPED)
             batch = context.begin(full_plan(), WriteMode.REPLACE)
         raw = self._find_raw(context, batch) or self._run_raw_phase(context, batch)
+        # Also for a batch that an earlier run landed: it may have died before it could say so.
+        context.ledger.mark(Phase.RAW, PhaseStatus.SUCCESS, batch, rows=raw.manifest.rows, location=raw.directory)
         if context.finalize:
             publication = self._run_finalize_phase(context, batch, raw)
         else:
@@ -35,7 +37,7 @@ class FullRefreshStrategy:
     def _find_raw(self, context: ExecutionContext, batch: Batch) -> RawBatch | None:
         try:
             return context.sink.find_raw(batch)
-        except RefusedBatchError:
+        except SpoiltBatchError:
             context.give_up(batch)
             raise
 
@@ -47,7 +49,6 @@ class FullRefreshStrategy:
         except Exception as error:
             context.ledger.mark(Phase.RAW, PhaseStatus.FAILED, batch, error=str(error))
             raise
-        context.ledger.mark(Phase.RAW, PhaseStatus.SUCCESS, batch, rows=raw.manifest.rows, location=raw.directory)
         return raw
 
     def _run_finalize_phase(self, context: ExecutionContext, batch: Batch, raw: RawBatch) -> Publication:
@@ -57,7 +58,7 @@ class FullRefreshStrategy:
             publication = context.sink.finalize_full(batch, raw)
         except Exception as error:
             context.ledger.mark(Phase.FINALIZE, PhaseStatus.FAILED, batch, error=str(error))
-            if isinstance(error, RefusedBatchError):
+            if isinstance(error, RefusedBatchError | SpoiltBatchError):
                 context.give_up(batch)
             raise
         return publication
@@ -70,4 +71,4 @@ def _is_done(context: ExecutionContext) -> bool:
     if context.finalize:
         receipt = context.settled.receipt
         return receipt is not None and receipt.load_date == load_date and receipt.batch_id == day.finalize
-    return day.raw is not None and context.sink.has_raw(day.raw, load_date.isoformat())
+    return day.raw is not None and context.sink.has_published(load_date, day.raw)

@@ -5,10 +5,11 @@ from dataclasses import replace
 from ingestion_runtime.events.types import NullCursorRows, RowsBeyondNow
 from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication, WriteMode
 from ingestion_runtime.model.cursor import Fingerprint, ReRead, Slice, Watermark
-from ingestion_runtime.model.errors import RefusedBatchError, TerminalError
+from ingestion_runtime.model.errors import RefusedBatchError, SpoiltBatchError, TerminalError
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import NullCursor
 from ingestion_runtime.model.state import Phase, PhaseStatus
+from ingestion_runtime.model.watermark import default_watermark
 from ingestion_runtime.planning.request import PlannerRequest
 from ingestion_runtime.planning.reread import must_reread, reread_set
 from ingestion_runtime.strategies.context import ExecutionContext, Outcome
@@ -36,6 +37,7 @@ class Scd1Strategy:
         receipt = None if context.reload else context.settled.receipt
         stored = receipt.watermark if receipt else None
         lower = stored or _initial(context)
+        _require_type(context, lower)
         bounds = context.source.probe_bounds(lower)
         reads_nulls = context.table.null_cursor is NullCursor.READ
         if bounds.beyond:
@@ -44,6 +46,7 @@ class Scd1Strategy:
             context.emitter.emit(NullCursorRows(bounds.nulls, context.table.null_cursor.value))
         lag = context.lag_seconds
         upper = bounds.high
+        first = stored is None
         fingerprint = _fingerprint(context, reread_set(upper or lower, lag, reads_nulls))
         request = PlannerRequest(
             table=context.table,
@@ -53,26 +56,19 @@ class Scd1Strategy:
             lower=lower,
             upper=upper,
             first=bounds.low,
-            reread=self._reread(context, stored, lag, reads_nulls and bounds.nulls > 0, fingerprint),
+            reread=_oldest(context, lower, reads_nulls) if first else self._reread(context, lower, lag, fingerprint),
             fingerprint=fingerprint,
         )
         plan = context.planner.plan(request)
-        if not plan.slices and stored is None:
+        if not plan.slices and first:
             # An empty source still makes an empty table, and a reload still empties one: no rows, but their schema.
             return replace(plan, slices=(Slice(0, reread=ReRead(None, None, nulls=False)),))
         return plan
 
     def _reread(
-        self,
-        context: ExecutionContext,
-        stored: Watermark | None,
-        lag: int,
-        nulls: bool,
-        next_fingerprint: Fingerprint | None,
+        self, context: ExecutionContext, stored: Watermark, lag: int, next_fingerprint: Fingerprint | None
     ) -> ReRead | None:
         """Return the set to read again, or None when its fingerprint says that it holds nothing new."""
-        if stored is None:
-            return reread_set(None, lag, nulls)
         subject = reread_set(stored, lag, context.table.null_cursor is NullCursor.READ)
         known = next_fingerprint is not None and next_fingerprint.subject == subject
         now = next_fingerprint if known else _fingerprint(context, subject)
@@ -89,7 +85,7 @@ class Scd1Strategy:
             publication = context.sink.commit_incremental(batch, staged)
         except Exception as error:
             context.ledger.mark(Phase.INTERMEDIATE, PhaseStatus.FAILED, batch, error=str(error))
-            if isinstance(error, RefusedBatchError):
+            if isinstance(error, RefusedBatchError | SpoiltBatchError):
                 context.give_up(batch)
             raise
         context.finish(batch, publication)
@@ -108,13 +104,35 @@ class Scd1Strategy:
 
 
 def _initial(context: ExecutionContext) -> Watermark:
-    if context.table.initial_watermark is None:
+    """Return where a first read begins: where the configuration says, else below all that is usual."""
+    if context.table.initial_watermark is not None:
+        return context.table.initial_watermark
+    if context.table.incr_col_type is None:
         raise TerminalError(
-            f"{context.table.name}: an incremental table needs an initial watermark.",
-            remedy="Set initial_watermark.",
+            f"{context.table.name}: an incremental table needs the type of its cursor.",
+            remedy="Set incr_col_type.",
             table=context.table.name,
         )
-    return context.table.initial_watermark
+    return default_watermark(context.table.incr_col_type)
+
+
+def _oldest(context: ExecutionContext, initial: Watermark, nulls: bool) -> ReRead | None:
+    """Return what a first read must take besides its windows: rows without a cursor, and (unless a person has drawn the
+    line) those at or below the initial watermark, 1900-01-01 and 0 being what applications write for "never"."""
+    everything = context.table.initial_watermark is None
+    subject = ReRead(None, initial if everything else None, nulls)
+    found = _fingerprint(context, subject)
+    return subject if found is not None and found.rows else None
+
+
+def _require_type(context: ExecutionContext, stored: Watermark) -> None:
+    if stored.type is not context.table.incr_col_type:
+        raise TerminalError(
+            f"{context.table.name}: incr_col_type is {context.table.incr_col_type},"
+            f" but its watermark is of type {stored.type}.",
+            remedy="Restore incr_col_type, or start over with --reload.",
+            table=context.table.name,
+        )
 
 
 def _fingerprint(context: ExecutionContext, subject: ReRead | None) -> Fingerprint | None:

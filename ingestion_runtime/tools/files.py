@@ -1,11 +1,14 @@
 """The file system, in the few verbs that staging and raw need. Local today; another place is another class."""
 
+import errno
 import hashlib
 import os
 import shutil
 import uuid
 from pathlib import Path
 from typing import Protocol
+
+_NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
 
 class Files(Protocol):
@@ -41,6 +44,10 @@ class Files(Protocol):
 
     def remove_tree(self, path: str) -> None: ...
 
+    def sync(self, directory: str) -> None:
+        """Make the names in a directory survive a power cut."""
+        ...
+
 
 class LocalFiles:
     """A local file system."""
@@ -73,6 +80,7 @@ class LocalFiles:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)
+        self.sync(str(target.parent))
 
     def make_directory(self, path: str) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -80,12 +88,22 @@ class LocalFiles:
     def adopt(self, source: str, target: str) -> None:
         try:
             os.link(source, target)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
             # Another device, or a file system without links: a copy is as good, only slower (92 MiB: 0.04 s).
             shutil.copyfile(source, target)
 
     def rename(self, source: str, target: str) -> None:
         Path(source).rename(target)
+        self.sync(str(Path(target).parent))
 
     def remove_tree(self, path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
+
+    def sync(self, directory: str) -> None:
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,5 +1,7 @@
 """The Spark session: made when the first table needs it, and one isolated session a table."""
 
+import logging
+import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from ingestion_runtime.model.spec import CatalogSpec, RuntimeSpec
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_LOG = logging.getLogger(__name__)
+_END_SECONDS = 30
 _LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
@@ -102,11 +106,6 @@ class SparkTool:
         conf, tables = session_conf(runtime), table_conf(runtime)
         return cls(SparkSettings(runtime.job_name, conf, tables, java, jars, log_file), adopted)
 
-    @property
-    def started(self) -> bool:
-        """Whether a JVM runs for this tool."""
-        return self._root is not None
-
     def session(self) -> "SparkSession":
         """Return the root session, started by the first caller.
 
@@ -161,15 +160,7 @@ class SparkTool:
             self._stopped = True
             root, self._root = self._root, None
         if root is not None and self._owned:
-            gateway: Any = root.sparkContext._gateway
-            root.stop()
-            gateway.shutdown()
-            # pyspark would hand the dead gateway to the next context of this process.
-            type(root.sparkContext)._gateway = None
-            type(root.sparkContext)._jvm = None
-            if gateway.proc is not None:
-                gateway.proc.stdin.close()
-                gateway.proc.wait(timeout=30)
+            _end(root)
 
 
 class TableSession:
@@ -194,6 +185,25 @@ class TableSession:
             if self._group is not None:
                 self._tool.set_job_group(*self._group)
         return self._session
+
+
+def _end(root: "SparkSession") -> None:
+    """End a JVM. What the run did is done: a JVM that has died already, or will not end, must not change the outcome."""
+    gateway: Any = root.sparkContext._gateway
+    try:
+        root.stop()
+        gateway.shutdown()
+    except Exception as error:  # noqa: BLE001 - whatever a dead JVM makes py4j raise
+        _LOG.warning("Spark did not stop by itself: %s", type(error).__name__)
+    # pyspark would hand the dead gateway to the next context of this process.
+    type(root.sparkContext)._gateway = None
+    type(root.sparkContext)._jvm = None
+    if gateway.proc is not None:
+        gateway.proc.stdin.close()
+        try:
+            gateway.proc.wait(timeout=_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            gateway.proc.kill()
 
 
 def _activate(session: "SparkSession") -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from pyiceberg.expressions import AlwaysTrue
 from pyspark.sql import SparkSession
 
 from ingestion_runtime.model.result import RunResult, TableStatus
@@ -38,7 +37,7 @@ def roll_back(lake: Lake, session: SparkSession, name: str) -> None:
 
 
 def truncate(lake: Lake, session: SparkSession, name: str) -> None:
-    lake.table(name).delete(AlwaysTrue())
+    session.sql(f"DELETE FROM lake.{name}").collect()
 
 
 def replace(lake: Lake, session: SparkSession, name: str) -> None:

@@ -120,6 +120,7 @@ def test_kill_between_stage_and_publish_loses_nothing_and_repeats_nothing(baseli
     verify_rerun(gap, ended)
     assert {name: published_receipt(gap.lake, name)["batch_id"] for name in FULL} == {name: batches[name] for name in FULL}
     assert published_receipt(gap.lake, "shop.orders")["previous"] == batches["shop.orders"]
+    require_tidy(gap.lake, batches)
 
 
 def test_without_receipts_a_state_written_before_the_publish_loses_rows(baseline: Baseline) -> None:
@@ -236,6 +237,17 @@ def verify_recorded(gap: Gap, ended: Ended) -> None:
     if state_watermark(lake) != gap.shop.watermark():
         findings.append(f"shop.orders: the state's watermark is {state_watermark(lake)}")
     assert not findings, "; ".join(findings)
+
+
+def require_tidy(lake: Lake, batches: Mapping[str, str]) -> None:
+    """Nothing is left of the killed attempt: no open batch, no branch, no staged file; its raw batch counts as published."""
+    assert not open_batches(lake)
+    for name in ("shop.orders", "shop.stock"):
+        assert set(lake.table(name).refs()) == {"main", "ingest_last"}
+    assert not list((lake.root / "staging").rglob("*.parquet"))
+    for name, batch in batches.items():
+        folder = lake.root / "raw" / name.replace(".", "/") / f"load_date={SECOND_DAY}" / f"batch={batch}"
+        assert (folder / "_PUBLISHED").exists()
 
 
 def sabotaged(name: str, lake: Lake, *arguments: str) -> list[str]:

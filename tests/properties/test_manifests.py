@@ -46,6 +46,7 @@ def test_a_receipt_written_by_hand_is_read() -> None:
     """People read receipts too: dates and enumerations are spelled out."""
     text = (
         '{"batch_id":"b","sequence":1,"previous":null,"mode":"scd1","write":"merge","load_date":"2024-01-02",'
-        '"watermark":{"type":"date","literal":"2024-01-01"},"fingerprint":null,"fence":1,"owner":"o","rows":0}'
+        '"watermark":{"type":"date","literal":"2024-01-01"},"fingerprint":null,"fence":1,"owner":"o","rows":0,'
+        '"reading":[["source","sqlite:///shop.db"]]}'
     )
     assert dump_document(load_document(Receipt, text, "test")) == text

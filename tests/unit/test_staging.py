@@ -134,6 +134,16 @@ def test_markers_without_a_manifest_prove_nothing(staging: Staging) -> None:
     assert staging.find(TABLE, BATCH, PIECE) is None
 
 
+def test_an_unreadable_manifest_is_as_good_as_none(staging: Staging) -> None:
+    """A slice can be read again; the sound attempt beside it is found."""
+    Path(staged(staging).directory, "_MANIFEST.json").write_text('{"batch_id"')
+    assert staging.find(TABLE, BATCH, PIECE) is None
+
+    again = staged(staging)
+
+    assert staging.find(TABLE, BATCH, PIECE) == again
+
+
 def flip_a_byte(directory: Path) -> None:
     path = directory / "part-00001.parquet"
     content = bytearray(path.read_bytes())
@@ -224,6 +234,7 @@ def test_null_keys_are_refused_with_their_count_and_the_column(staging: Staging)
 
     assert refused.value.values["rows"] == 3
     assert "quarantine" in refused.value.remedy
+    assert not list(Path(staging.slice_directory(table, BATCH, PIECE)).rglob("*.parquet"))
     assert staging.find(table, BATCH, PIECE) is None
 
 

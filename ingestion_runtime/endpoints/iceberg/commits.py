@@ -3,6 +3,7 @@
 Imported only when metadata is read or written: pyiceberg costs 1.2 s.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import (
     AssertRefSnapshotId,
@@ -22,6 +23,7 @@ from pyiceberg.table.update import (
     TableUpdate,
     ValidatableTableRequirement,
 )
+from pyiceberg.transforms import parse_transform
 
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Receipt
@@ -32,7 +34,8 @@ from ingestion_runtime.model.target import TargetHead, Written
 RECEIPT = "ingest.receipt"
 FENCE = "ingest.fence"
 TAG = "ingest_last"
-BRANCH_PREFIX = "ingest_"
+# ingest_<batch id>_<attempt>: nothing else is ours to drop.
+_ATTEMPT = re.compile(r"ingest_\d{8}_\d{6,}_[0-9a-f]{8}_\w+")
 PROPERTIES = {
     "format-version": "2",
     # Only rows that differ are written: 300,000 changes in 3 million rows took 4.5 s this way, 10.7 s copy-on-write.
@@ -83,7 +86,11 @@ def read_head(table: Table) -> TargetHead:
         snapshot=None if current is None else str(current),
         damage=unreadable or _damage(metadata, receipt),
         branches=tuple(
-            sorted(name for name in metadata.refs if name.startswith(BRANCH_PREFIX) and name not in (TAG, MAIN_BRANCH))
+            sorted(
+                name
+                for name, ref in metadata.refs.items()
+                if ref.snapshot_ref_type is SnapshotRefType.BRANCH and _ATTEMPT.fullmatch(name)
+            )
         ),
     )
 
@@ -105,6 +112,14 @@ def create(
         return transaction.commit_transaction()
     except (TableAlreadyExistsError, CommitFailedException):
         return catalog.load_table(identifier)
+
+
+def partition_difference(table: Table, partition: Sequence[PartitionField]) -> str | None:
+    """Return how the table's partition spec differs from the configured one; None when it does not."""
+    names = {field.field_id: field.name for field in table.schema().fields}
+    present = [(names.get(field.source_id), str(field.transform)) for field in table.spec().fields]
+    wanted = [(field.column, str(parse_transform(_transform(field)))) for field in partition]
+    return None if present == wanted else f"{_spell(present)} in the table, {_spell(wanted)} in the configuration"
 
 
 def publish(catalog: SqlCatalog, table: Table, expected: str | None, written: Written, receipt: Receipt) -> str:
@@ -205,6 +220,10 @@ def _fence(properties: dict[str, str]) -> int:
 
 def _transform(field: PartitionField) -> str:
     return field.transform if field.width is None else f"{field.transform}[{field.width}]"
+
+
+def _spell(fields: Sequence[tuple[str | None, str]]) -> str:
+    return ", ".join(f"{transform}({column})" for column, transform in fields) or "none"
 
 
 def _partition_name(field: PartitionField) -> str:

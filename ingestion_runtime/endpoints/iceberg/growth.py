@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.table import Table
 from pyiceberg.types import DecimalType, DoubleType, FloatType, IcebergType, IntegerType, LongType
 
-from ingestion_runtime.model.errors import RefusedBatchError
+from ingestion_runtime.model.errors import PublishRaceError, RefusedBatchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,19 @@ def plan_growth(table: Table, schema: pa.Schema, *, allow_missing: bool) -> Grow
 
 def apply_growth(table: Table, growth: Growth) -> None:
     """Commit a growth. A nullable column more is harmless to readers, so it may become visible before the batch does."""
-    if growth.added or growth.widened:
+    if not growth.added and not growth.widened:
+        return
+    try:
         with table.update_schema() as update:
             for column, kind in growth.added:
                 update.add_column((column,), kind)  # a path: a name may hold dots
             for column, kind in growth.widened:
                 update.update_column((column,), kind)
+    except CommitFailedException as error:
+        raise PublishRaceError(
+            f"{'.'.join(table.name())}: the table moved while its columns were added ({error}).",
+            remedy="Nothing was published; run again.",
+        ) from error
 
 
 def iceberg_types(schema: pa.Schema) -> dict[str, IcebergType]:

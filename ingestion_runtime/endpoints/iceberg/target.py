@@ -55,7 +55,7 @@ class IcebergTarget:
 
     def prepare(self, payload: Payload) -> TargetHead:
         """Create the table or grow it to hold the payload; see ``TargetTable.prepare``."""
-        from ingestion_runtime.endpoints.iceberg.commits import create, read_head  # noqa: PLC0415
+        from ingestion_runtime.endpoints.iceberg.commits import create, partition_difference, read_head  # noqa: PLC0415
         from ingestion_runtime.endpoints.iceberg.growth import apply_growth, plan_growth  # noqa: PLC0415
 
         schema = _published(payload.schema)
@@ -64,6 +64,7 @@ class IcebergTarget:
         if table is None:
             self._catalog.create_namespace(self._identifier)
             table = create(self._catalog.pyiceberg(), self._identifier, schema, self._table.partition, self._codec)
+        self._refuse_other_partition(partition_difference(table, self._table.partition))
         apply_growth(table, plan_growth(table, schema, allow_missing=self._allow_missing))
         return read_head(self._existing())
 
@@ -131,6 +132,15 @@ class IcebergTarget:
                 table=self._table.name,
             )
         return table
+
+    def _refuse_other_partition(self, difference: str | None) -> None:
+        if difference is not None:
+            raise TerminalError(
+                f"{self._table.name}: the partition spec differs: {difference}.",
+                remedy="Restore intermediate.partition, or drop the table and run with --reload"
+                " (repartitioning in place comes with maintenance).",
+                table=self._table.name,
+            )
 
     def _check_partition(self, schema: pa.Schema) -> None:
         for field in self._table.partition:

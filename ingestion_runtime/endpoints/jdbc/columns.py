@@ -6,11 +6,9 @@ from difflib import get_close_matches
 
 import pyarrow as pa
 
+from ingestion_runtime.model.columns import INGEST_PREFIX
 from ingestion_runtime.model.cursor import CursorType
 from ingestion_runtime.model.errors import TerminalError
-
-RESERVED_PREFIX = "_ingest_"
-RANK_COLUMN = "_ingest_cursor_rank"
 
 CLOCK_CURSORS = frozenset({CursorType.TIMESTAMP, CursorType.DATE})
 NUMBER_CURSORS = frozenset({CursorType.INT, CursorType.EPOCH_SECONDS, CursorType.EPOCH_MILLIS})
@@ -109,9 +107,9 @@ def check_names(columns: Sequence[SourceColumn], table: str) -> None:
     seen: dict[str, str] = {}
     for column in columns:
         folded = column.name.casefold()
-        if folded.startswith(RESERVED_PREFIX):
+        if folded.startswith(INGEST_PREFIX):
             raise TerminalError(
-                f"Table {table} has a column {column.name!r}; {RESERVED_PREFIX}* names are this program's own.",
+                f"Table {table} has a column {column.name!r}; {INGEST_PREFIX}* names are this program's own.",
                 remedy="Read the table through query_sql and give the column another name.",
                 table=table,
                 column=column.name,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import (
-    RANK_COLUMN,
     SourceColumn,
     arrow_schema,
     find_column,
@@ -19,6 +18,14 @@ from ingestion_runtime.endpoints.jdbc.dialect import fetch
 from ingestion_runtime.endpoints.jdbc.faults import translate_java
 from ingestion_runtime.endpoints.jdbc.sql import RANK_ALIAS, Cursor, bad_values, extraction
 from ingestion_runtime.endpoints.jdbc.strides import stride_conditions
+from ingestion_runtime.model.columns import (
+    CURSOR_RANK,
+    LOAD_DATE_COLUMN,
+    LOADED_AT_COLUMN,
+    RUN_COLUMN,
+    SLICE_COLUMN,
+    SOURCE_COLUMN,
+)
 from ingestion_runtime.model.endpoint import IngestColumns
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import TableSpec
@@ -129,7 +136,7 @@ class JdbcExtract:
         )
         landed = [F.expr(c.convert.format(f"c{place}")).alias(c.name) for place, c in enumerate(self.columns)]
         landed += [F.lit(None).cast(spark_type(f.type)).alias(f.name) for f in self.missing]
-        landed += [F.col(RANK_ALIAS).alias(RANK_COLUMN)] if self.ranked else []
+        landed += [F.col(RANK_ALIAS).alias(CURSOR_RANK)] if self.ranked else []
         frame = frame.select(*landed)
         return with_ingest_cols(frame, self.ingest) if self.ingest else frame
 
@@ -159,10 +166,10 @@ def with_ingest_cols(frame: "DataFrame", columns: IngestColumns) -> "DataFrame":
 
     micros = (columns.loaded_at - _EPOCH) // timedelta(microseconds=1)
     added: dict[str, Any] = {
-        "_ingest_run_id": F.lit(columns.run_id),
-        "_ingest_load_date": F.lit(columns.load_date.isoformat()).cast("date"),
-        "_ingest_loaded_at": F.timestamp_micros(F.lit(micros)),
-        "_ingest_source": F.lit(columns.source),
-        "_ingest_slice": F.lit(columns.slice),
+        RUN_COLUMN: F.lit(columns.run_id),
+        LOAD_DATE_COLUMN: F.lit(columns.load_date.isoformat()).cast("date"),
+        LOADED_AT_COLUMN: F.timestamp_micros(F.lit(micros)),
+        SOURCE_COLUMN: F.lit(columns.source),
+        SLICE_COLUMN: F.lit(columns.slice),
     }
     return frame.withColumns(added)

@@ -49,6 +49,8 @@ def in_reread(dialect: Dialect, cursor: Cursor, subject: ReRead) -> str:
     if subject.low is not None and subject.high is not None:
         low, high = dialect.literal(subject.low, column, floor=True), dialect.literal(subject.high, column)
         parts.append(f"({name} >= {low} AND {name} <= {high})")
+    elif subject.high is not None:
+        parts.append(f"{name} <= {dialect.literal(subject.high, column)}")
     if subject.nulls:
         parts.append(f"{name} IS NULL")
     return " OR ".join(parts) or "1 = 0"

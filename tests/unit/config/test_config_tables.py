@@ -100,25 +100,19 @@ def test_a_cursor_that_cannot_be_part_of_a_folder_is_refused(desk: Any, name: st
 @pytest.mark.parametrize(
     ("kind", "text", "canonical"),
     [
-        ("timestamp", None, "1900-01-01 00:00:00.000000"),
         ("timestamp", "2024-02-29", "2024-02-29 00:00:00.000000"),
         ("timestamp", "2024-01-31T23:59", "2024-01-31 23:59:00.000000"),
         ("timestamp", "2024-01-31 23:59:01.5", "2024-01-31 23:59:01.500000"),
-        ("date", None, "1900-01-01"),
         ("date", "2024-01-31", "2024-01-31"),
-        ("epoch_seconds", None, "0"),
-        ("epoch_millis", None, "0"),
         ("epoch_millis", 1700000000000, "1700000000000"),
-        ("int", None, "-9223372036854775808"),
         ("int", "007", "7"),
         ("int", -5, "-5"),
-        ("text", None, ""),
         ("text", "Ä x", "Ä x"),
     ],
 )
 def test_an_initial_watermark_is_kept_in_canonical_spelling(desk: Any, kind: str, text: object, canonical: str) -> None:
-    """Each type has its own default."""
-    values = {"incr_col_type": kind} | ({} if text is None else {"initial_watermark": text})
+    """Whatever was written, comparisons see one spelling."""
+    values = {"incr_col_type": kind, "initial_watermark": text}
     watermark = desk.load(change(**values)).tables[0].initial_watermark
     assert watermark is not None
     assert (watermark.type, watermark.literal) == (kind, canonical)

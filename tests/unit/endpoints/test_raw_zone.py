@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion_runtime.endpoints.raw import RawZone
-from ingestion_runtime.model.batch import Batch, StagedSlice
+from ingestion_runtime.model.batch import PublishedMark, StagedSlice
 from ingestion_runtime.model.cursor import CursorType, Interval, Slice, Watermark
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.errors import SpoiltBatchError, TerminalError, TransientError
 from ingestion_runtime.model.spec import NullKeys, StagingSpec, TableSpec
 from ingestion_runtime.staging import Staging
 from ingestion_runtime.tools.files import LocalFiles
@@ -29,6 +30,7 @@ def number(value: int) -> Watermark:
 
 SLICES = tuple(Slice(i, Interval(number(i * 10), number(i * 10 + 10))) for i in range(2))
 BATCH = make_batch(TABLE, 7, base="before", slices=SLICES)
+MARK = PublishedMark(BATCH.id, 7, "before", BATCH.load_date)
 PARTS = (pa.table({"id": [1, 2], "v": ["a", "b"]}), pa.table({"id": [11], "v": ["k"]}))
 ALL_IDS = [1, 2, 11]
 
@@ -90,20 +92,20 @@ def test_a_batch_lands_by_one_rename(zone: Zone) -> None:
     zone.raw.land(BATCH, zone.staged)
 
     ((source, target),) = zone.files.renames
-    assert Path(source).name == f"_landing-batch={BATCH.id}"
+    assert Path(source).parent == zone.directory.parent
+    assert Path(source).name.startswith(f"_landing-batch={BATCH.id}")
     assert target == str(zone.directory)
 
 
 def test_a_landed_batch_is_found_and_verified(zone: Zone) -> None:
-    """By the batch and by its id, and not under another day or number."""
+    """By its day and its id, and not under another day or number."""
     assert zone.raw.find(BATCH) is None
     landed = zone.raw.land(BATCH, zone.staged)
 
     assert zone.raw.find(BATCH) == landed
     zone.raw.verify(landed)
-    assert zone.raw.exists(BATCH.id, "2026-07-01")
-    assert not zone.raw.exists(BATCH.id, "2026-07-02")
     assert zone.raw.find(make_batch(TABLE, 8)) is None
+    assert zone.raw.find(replace(BATCH, load_date=date(2026, 7, 2))) is None
 
 
 def test_landing_twice_is_landing_once(zone: Zone) -> None:
@@ -115,21 +117,46 @@ def test_landing_twice_is_landing_once(zone: Zone) -> None:
     assert zone.ids() == ALL_IDS
 
 
+def test_a_batch_that_was_read_again_replaces_what_it_had_landed(zone: Zone) -> None:
+    """Slices that were lost after the landing are staged anew, perhaps with other rows: raw holds what is published."""
+    zone.raw.land(BATCH, zone.staged)
+    read_again = zone.staging.stage(TABLE, BATCH, SLICES[1], extract_of(pa.table({"id": [12, 13], "v": ["l", "m"]})))
+
+    landed = zone.raw.land(BATCH, (zone.staged[0], read_again))
+
+    zone.raw.verify(landed)
+    assert zone.ids() == [1, 2, 12, 13]
+    assert [path.name for path in zone.directory.parent.iterdir()] == [zone.directory.name]
+
+
+def test_a_published_batch_in_raw_is_never_replaced(zone: Zone) -> None:
+    """Another run finished it: its rows are what the table was made of."""
+    zone.raw.land(BATCH, zone.staged)
+    zone.raw.mark_published(MARK)
+    read_again = zone.staging.stage(TABLE, BATCH, SLICES[1], extract_of(pa.table({"id": [12], "v": ["l"]})))
+
+    with pytest.raises(TransientError, match="published by another run"):
+        zone.raw.land(BATCH, (zone.staged[0], read_again))
+
+    assert zone.ids() == ALL_IDS
+
+
 def test_a_crash_while_landing_is_harmless(zone: Zone) -> None:
-    """What it left behind starts with an underscore, is no batch, and is swept away by the next landing."""
+    """What it left behind starts with an underscore: no batch, no rows of the table, and not in the way of a landing."""
     zone.files.power = False
     with pytest.raises(OSError, match="power"):
         zone.raw.land(BATCH, zone.staged)
     assert zone.raw.find(BATCH) is None
-    assert not zone.directory.exists()
-    left = zone.directory.with_name(f"_landing-batch={BATCH.id}")
+    (left,) = zone.directory.parent.iterdir()
+    assert left.name.startswith("_landing-")
     (left / "half-written.parquet").write_bytes(b"PAR1")
 
     zone.files.power = True
     zone.raw.verify(zone.raw.land(BATCH, zone.staged))
 
-    assert not left.exists()
     assert zone.ids() == ALL_IDS
+    visible = ds.dataset(zone.home, format="parquet", partitioning="hive").to_table()
+    assert sorted(visible["id"].to_pylist()) == ALL_IDS
 
 
 def test_raw_keeps_its_files_when_staging_is_removed(zone: Zone) -> None:
@@ -161,7 +188,7 @@ def test_a_file_that_changed_after_landing_is_noticed(zone: Zone, harm: Callable
 
     harm(zone.directory)
 
-    with pytest.raises(TerminalError, match="missing or was changed") as refused:
+    with pytest.raises(SpoiltBatchError, match="missing or was changed") as refused:
         zone.raw.verify(landed)
     assert str(refused.value.values["path"]).startswith(str(zone.directory))
 
@@ -181,8 +208,7 @@ def test_rows_without_a_key_land_beside_raw(tmp_path: Path, crashed_between: boo
     broken = pa.table({"id": [None, 12, None], "v": ["x", "l", None]})
     zone = Zone(tmp_path, (PARTS[0], broken))
     if crashed_between:
-        zone.raw.land(BATCH, zone.staged)
-        (zone.directory / "_MANIFEST.json").unlink()
+        zone.raw.set_aside(BATCH, zone.staged)
 
     landed = zone.raw.land(BATCH, zone.staged)
 
@@ -206,24 +232,40 @@ def test_a_batch_without_rows_lands_with_its_columns(tmp_path: Path) -> None:
     assert pq.read_schema(min(zone.directory.glob("*.parquet"))).names == ["id", "v"]
 
 
-@pytest.mark.parametrize(
-    ("mark", "name"),
-    [(RawZone.mark_published, "_PUBLISHED"), (RawZone.mark_abandoned, "_ABANDONED")],
-    ids=["published", "abandoned"],
-)
-def test_what_became_of_a_batch_is_marked_in_raw(zone: Zone, mark: Callable[[RawZone, Batch], None], name: str) -> None:
-    """The marker carries the batch itself; readers do not mind it, and verification still holds."""
+def test_a_publication_is_marked_in_raw(zone: Zone) -> None:
+    """The marker says which batch it is and which came before; readers do not mind it, and verification still holds."""
     landed = zone.raw.land(BATCH, zone.staged)
+    assert not zone.raw.is_published(BATCH.load_date, BATCH.id)
 
-    mark(zone.raw, BATCH)
+    zone.raw.mark_published(MARK)
 
-    assert json.loads((zone.directory / name).read_text())["sequence"] == 7
+    assert zone.raw.is_published(BATCH.load_date, BATCH.id)
+    assert json.loads((zone.directory / "_PUBLISHED").read_text()) == {
+        "batch_id": BATCH.id,
+        "sequence": 7,
+        "previous": "before",
+        "load_date": "2026-07-01",
+    }
     zone.raw.verify(landed)
     assert zone.ids() == ALL_IDS
+
+
+def test_a_batch_that_was_given_up_is_marked_in_raw(zone: Zone) -> None:
+    """Maintenance may remove it then; a batch that is marked as published is never marked as given up."""
+    zone.raw.land(BATCH, zone.staged)
+
+    zone.raw.mark_abandoned(BATCH)
+
+    assert json.loads((zone.directory / "_ABANDONED").read_text())["id"] == BATCH.id
+    (zone.directory / "_ABANDONED").unlink()
+    zone.raw.mark_published(MARK)
+    zone.raw.mark_abandoned(BATCH)
+    assert not (zone.directory / "_ABANDONED").exists()
 
 
 def test_a_batch_that_never_landed_is_not_marked(zone: Zone) -> None:
     """A marker alone would look like a batch."""
     zone.raw.mark_abandoned(replace(BATCH, id="20260701_000099_0badcafe"))
+    zone.raw.mark_published(replace(MARK, batch_id="20260701_000099_0badcafe"))
 
     assert not zone.home.exists()

@@ -21,13 +21,15 @@ from ingestion_runtime.model.errors import (
 )
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, TargetTable, Written
+from ingestion_runtime.publishing.identity import Identity
 from ingestion_runtime.publishing.publisher import MAX_ATTEMPTS, Publisher
 from ingestion_runtime.tools.failpoints import Failpoints
 from ingestion_runtime.tools.files import LocalFiles
-from tests.batches import make_batch, make_payload, make_receipt
+from tests.batches import make_batch, make_payload
 from tests.targets import ParquetPlace
 
 TABLE = TableSpec("shop", "stores", "full", "source", primary_keys=("id",))
+IDENTITY = Identity(TABLE.name, "tests", (("source", "sqlite:///shop.db"),), "")
 OLD = pa.table({"id": [1], "v": ["old"]})
 NEW = pa.table({"id": [1, 2], "v": ["new", "new"]})
 
@@ -40,7 +42,7 @@ class Story:
         self.place = ParquetPlace(root / "final")
         self.events: list[Event] = []
         self.first = make_batch(TABLE, 1, write=WriteMode.REPLACE)
-        self.publish(self.first, OLD)
+        self.receipt = self.publish(self.first, OLD).receipt
         self.second = make_batch(
             TABLE, 2, base=self.first.id, write=WriteMode.REPLACE, watermark=Watermark(CursorType.INT, "9")
         )
@@ -52,7 +54,7 @@ class Story:
     def publisher(self, target: TargetTable | None = None, *, fence: int = 1, failpoints: str = "") -> Publisher:
         points = Failpoints.from_environment({"INGESTION_FAILPOINTS": failpoints})
         emitter = EventEmitter("test", [self])
-        return Publisher(target or self.target, "tests", lambda: fence, emitter, points, TABLE.name)
+        return Publisher(target or self.target, IDENTITY, lambda: fence, emitter, points)
 
     def payload(self, batch: Batch, rows: pa.Table) -> Payload:
         number = len(list(self.root.iterdir()))
@@ -86,7 +88,7 @@ class Story:
     def stands_as_before(self) -> bool:
         """Readers see the first batch, its receipt stands, and no branch is left."""
         head = self.head()
-        return (self.rows(), head.receipt, head.branches) == (OLD.to_pylist(), make_receipt(self.first, rows=1), ())
+        return (self.rows(), head.receipt, head.branches) == (OLD.to_pylist(), self.receipt, ())
 
 
 @pytest.fixture
@@ -110,6 +112,7 @@ def test_a_batch_becomes_visible_with_its_receipt(story: Story) -> None:
         fence=4,
         owner="tests",
         rows=2,
+        reading=(("source", "sqlite:///shop.db"),),
     )
     assert story.head().receipt == receipt
     assert publication == Publication(receipt, story.target.location(), rows=2, changed=True, duplicates=0)

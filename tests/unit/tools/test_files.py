@@ -94,6 +94,21 @@ def test_a_file_is_copied_where_it_cannot_be_linked(tmp_path: Path, monkeypatch:
     assert target.stat().st_ino != source.stat().st_ino
 
 
+def test_a_full_disk_is_no_reason_to_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a copy can mend is mended by one; everything else is told."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "staged").write_bytes(b"rows")
+
+    with pytest.raises(OSError, match="No space left"):
+        FILES.adopt(str(tmp_path / "staged"), str(tmp_path / "raw"))
+
+    assert not (tmp_path / "raw").exists()
+
+
 def test_size_hash_and_age_are_those_of_the_file(tmp_path: Path) -> None:
     """The hash is SHA-256 in hex, the age counts from the last change to the given moment."""
     path = tmp_path / "file"

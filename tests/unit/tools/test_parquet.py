@@ -59,12 +59,12 @@ def test_the_schema_is_read_without_the_engines_own_notes(tmp_path: Path) -> Non
     )
 
 
-ROWS = pa.table({"a": [1, None, 3, None, 5], "b.c": ["x", "y", None, None, "z"], "v": [10, 20, 30, 40, None]})
+ROWS = pa.table({"a": [1, None, 3, None, 5], "b.c": ["x", "y", None, None, "z"], "v": [10, 20, 30, 40, None], "k": [1] * 5})
 
 
 @pytest.mark.parametrize("statistics", [True, False])
 @pytest.mark.parametrize(
-    ("keys", "expected"), [((), 0), (("a",), 2), (("b.c",), 2), (("a", "b.c"), 3), (("v", "a", "b.c"), 4)]
+    ("keys", "expected"), [((), 0), (("a",), 2), (("b.c",), 2), (("a", "b.c"), 3), (("k", "a"), 2), (("v", "a", "b.c"), 4)]
 )
 def test_rows_with_a_null_in_the_key_are_counted(
     tmp_path: Path, statistics: bool, keys: tuple[str, ...], expected: int

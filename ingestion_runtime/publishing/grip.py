@@ -1,0 +1,39 @@
+"""A lease and the fencing token that comes with it."""
+
+from ingestion_runtime.model.batch import TableKey
+from ingestion_runtime.model.errors import TransientError
+from ingestion_runtime.state.leases import LeaseKeeper
+
+
+class Grip:
+    """A lease on a target, and the fencing token under which its batches are published."""
+
+    def __init__(self, keeper: LeaseKeeper, key: TableKey) -> None:
+        self._keeper = keeper
+        self._key = key
+        self._lease = keeper.hold(key, 0)
+        self.taken_over = self._lease.taken_over
+
+    @property
+    def token(self) -> int:
+        """The fencing token."""
+        return self._lease.token
+
+    def raise_above(self, fence: int) -> None:
+        """Take a token above the table's fence: another state database has been at work on this table."""
+        if fence >= self._lease.token:
+            self._keeper.release(self._lease)
+            self._lease = self._keeper.hold(self._key, fence)
+
+    def require(self) -> None:
+        """Raise TransientError when the lease ran out or went to someone else: the fence would refuse anyway."""
+        if self._keeper.lost(self._lease):
+            raise TransientError(
+                f"{self._key}: the lease was lost while the table was worked on.",
+                remedy="Another run may have taken over; run again when it has ended.",
+                key=str(self._key),
+            )
+
+    def release(self) -> None:
+        """Give the lease back."""
+        self._keeper.release(self._lease)
