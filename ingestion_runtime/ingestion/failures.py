@@ -8,6 +8,7 @@ from ingestion_runtime.model.errors import ConfigError, IngestionError, Interrup
 from ingestion_runtime.model.result import Failure
 
 _FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+_BUSY = ("database is locked", "SQLITE_BUSY", "CommitFailedException")
 _LOST_ENGINE = ("Py4JNetworkError", "Py4JJavaServerError", "ConnectionRefusedError", "ConnectionResetError")
 _MESSAGE_LENGTH = 600
 _STACK_LENGTH = 12_000
@@ -27,6 +28,10 @@ def classify(error: Exception, table: str, *, interrupted: bool) -> IngestionErr
     text = _first_lines(error)
     if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or any(f in str(error) for f in _FULL):
         return TransientError(f"{table}: the disk is full ({text}).", remedy="Free space, then run again.", table=table)
+    if any(words in str(error) for words in _BUSY):
+        return TransientError(
+            f"{table}: the catalog was busy ({text}).", remedy="Nothing was published; run again.", table=table
+        )
     if type(error).__name__ in _LOST_ENGINE:
         return TransientError(
             f"{table}: Spark's JVM ended ({text}).",
