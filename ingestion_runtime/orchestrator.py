@@ -100,7 +100,7 @@ def run(request: RunRequest, environment: Mapping[str, str], session: "SparkSess
     interruption = Interruption()
     with ExitStack() as stack:
         context = _prepare(request, environment, interruption, stack, session)
-        stack.enter_context(interruption.listening(context.tool.cancel_all))
+        stack.enter_context(interruption.listening(lambda: _cancel(context)))
         options, tables = request.options, request.tables
         runtime = request.configuration.runtime
         context.emitter.emit(RunStarted(runtime.job_name, options.load_date, len(tables), runtime.max_parallel_tables))
@@ -210,6 +210,15 @@ def _wire_events(
     emitter.subscribe(heartbeat)
     stack.enter_context(heartbeat)
     return emitter
+
+
+def _cancel(context: RunContext) -> None:
+    """End what the tables wait for: the engine's jobs, and queries on the sources."""
+    context.factory.interrupt()
+    try:
+        context.tool.cancel_all()
+    except Exception as error:  # noqa: BLE001 - a JVM that is going down has nothing left to cancel
+        _LOG.warning("Spark's jobs could not be cancelled: %s", type(error).__name__)
 
 
 def _flush(state: BufferedState) -> None:

@@ -76,6 +76,13 @@ class EndpointFactory:
         """Return a source that is only asked to describe its table."""
         return self.build_endpoints(table, self._tool.table_session()).source
 
+    def interrupt(self) -> None:
+        """End the queries that run on the sources at this moment."""
+        with self._lock:
+            databases = tuple(self._databases.values())
+        for database in databases:
+            database.interrupt()
+
     def close(self) -> None:
         """Close all connections."""
         for database in self._databases.values():

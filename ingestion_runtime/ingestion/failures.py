@@ -15,7 +15,7 @@ _STACK_LENGTH = 12_000
 
 
 def classify(error: Exception, table: str, *, interrupted: bool) -> IngestionError:
-    """Return ``error`` as an IngestionError; one that is none yet keeps its type and first lines in the message."""
+    """Return ``error`` as an IngestionError; one that is none yet keeps its first lines in the message."""
     if isinstance(error, TerminalError | ConfigError | InterruptedRunError):
         return error
     if interrupted:
@@ -23,10 +23,14 @@ def classify(error: Exception, table: str, *, interrupted: bool) -> IngestionErr
         return InterruptedRunError(
             f"{table}: the run was interrupted.", remedy="Run again; it goes on where this one stopped.", table=table
         )
-    if isinstance(error, IngestionError):
-        return error
+    return error if isinstance(error, IngestionError) else _name(error, table)
+
+
+def _name(error: Exception, table: str) -> IngestionError:
+    """Return an error that nobody foresaw as one that says whether another run may help."""
     text = _first_lines(error)
-    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or any(f in str(error) for f in _FULL):
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or any(words in str(error) for words in _FULL):
         return TransientError(f"{table}: the disk is full ({text}).", remedy="Free space, then run again.", table=table)
     if any(words in str(error) for words in _BUSY):
         return TransientError(

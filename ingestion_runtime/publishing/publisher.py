@@ -52,14 +52,17 @@ class Publisher:
         Raises TerminalError when the audit refuses, StaleMainError when the table is not what its receipt describes,
         TransientError when another run published or holds a higher fence, OutcomeUnknownError when the answer was lost.
         """
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        refused: PublishRaceError | None = None
+        for attempt in range(MAX_ATTEMPTS):
             self._require_base(batch, self._target.head())
+            if refused is not None:
+                self._emitter.emit(PublishRetried(attempt, refused.message))
             try:
                 head = self._target.prepare(payload)
                 self._require_base(batch, head)
                 return self._attempt(batch, payload, head, land)
             except PublishRaceError as race:
-                self._emitter.emit(PublishRetried(attempt, race.message))
+                refused = race
         raise TransientError(
             f"{self._table}: the table moved {MAX_ATTEMPTS} times while batch {batch.id} was written.",
             remedy="Run again when its compaction has ended.",

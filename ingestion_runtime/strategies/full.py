@@ -19,8 +19,9 @@ class FullRefreshStrategy:
                 return Outcome(TableStatus.SKIPPED)
             batch = context.begin(full_plan(), WriteMode.REPLACE)
         raw = self._find_raw(context, batch) or self._run_raw_phase(context, batch)
-        # Also for a batch that an earlier run landed: it may have died before it could say so.
-        context.ledger.mark(Phase.RAW, PhaseStatus.SUCCESS, batch, rows=raw.manifest.rows, location=raw.directory)
+        if context.ledger.day().raw != batch.id:
+            # An earlier run may have landed it, and died before it could say so.
+            context.ledger.mark(Phase.RAW, PhaseStatus.SUCCESS, batch, rows=raw.manifest.rows, location=raw.directory)
         if context.finalize:
             publication = self._run_finalize_phase(context, batch, raw)
         else:

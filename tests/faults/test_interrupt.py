@@ -29,6 +29,13 @@ CREATE VIEW stock AS
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600000) SELECT sku, quantity FROM articles, n
 """
 
+# Counting to a hundred million takes SQLite minutes.
+ENDLESS_ORDERS = """
+CREATE VIEW orders AS
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000)
+SELECT * FROM kept WHERE id <= (SELECT count(*) FROM n)
+"""
+
 
 def test_sigterm_while_slices_are_read_stops_the_run_and_loses_nothing(spark: SparkSession, tmp_path: Path) -> None:
     """A slice that is being read is given up: exit 143, leases back, state whole; a rerun completes the batch."""
@@ -101,6 +108,20 @@ def require_tidy(lake: Lake) -> None:
     """Nobody holds a lease, and the state is a whole database."""
     assert query_state(lake, "SELECT table_name FROM ingestion_leases WHERE released = 0") == []
     assert query_state(lake, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_sigterm_ends_a_query_that_runs_at_the_source(tmp_path: Path) -> None:
+    """A probe that would take minutes is ended at once: exit 143, before a JVM was ever started."""
+    lake, shop = make_lake(tmp_path, ORDERS)
+    shop.change("ALTER TABLE orders RENAME TO kept", ENDLESS_ORDERS)
+    with Process(lake.command()) as process:
+        process.wait_until(lambda: bool(events_named(lake, "table_start")), "the table was begun")
+        process.signal(signal.SIGTERM)
+        ended = process.end()
+
+    assert ended.code == 143, ended.stderr
+    assert not list(lake.root.glob("logs/spark-*.log"))
+    require_tidy(lake)
 
 
 def require_done(result: RunResult) -> None:

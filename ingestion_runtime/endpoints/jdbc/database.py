@@ -1,7 +1,7 @@
 """A source database as probes see it: a small pool of read-only connections, opened when first asked for."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -31,6 +31,7 @@ class Database:
         self.dialect = dialect
         self._engine: Engine | None = None
         self._lock = Lock()
+        self._lent: list[Any] = []
 
     @property
     def place(self) -> str:
@@ -51,9 +52,14 @@ class Database:
         """Lend a PEP 249 connection. The driver's errors leave as ours; what was open is rolled back."""
         try:
             connection = self._pool().raw_connection()
+            driver = connection.driver_connection
             try:
+                with self._lock:
+                    self._lent.append(driver)
                 yield connection
             finally:
+                with self._lock:
+                    self._lent.remove(driver)
                 connection.close()
         except IngestionError:
             raise
@@ -78,6 +84,14 @@ class Database:
         if isinstance(error, SQLAlchemyError):
             return TransientError(f"{self.place}: {error}.", remedy="Run the same command again.")
         return None
+
+    def interrupt(self) -> None:
+        """End the queries that run at this moment: a run that was asked to stop must not wait for them."""
+        with self._lock:
+            lent = tuple(self._lent)
+        for driver in lent:
+            with suppress(Exception):  # it may have ended by itself meanwhile
+                self.dialect.interrupt(driver)
 
     def close(self) -> None:
         """Close all connections. The database may be used again afterwards."""

@@ -71,6 +71,10 @@ class Dialect(Protocol):
         """Start a transaction with one frozen view; return the statement by which other connections join it, if any."""
         ...
 
+    def interrupt(self, connection: Any) -> None:
+        """End the query that another thread runs on the connection; it gets an error that is worth a retry."""
+        ...
+
     def fault(self, error: BaseException) -> Fault | None:
         """Return the driver's error as data; None when it is not one of the driver's errors."""
         ...

@@ -143,6 +143,9 @@ class PostgreSQL:
         # With BEGIN: without it the statement tears silently where the driver reads in autocommit.
         return f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {_text(snapshot)}"
 
+    def interrupt(self, connection: Any) -> None:
+        connection.cancel()
+
     def fault(self, error: BaseException) -> Fault | None:
         import psycopg  # noqa: PLC0415 - as above
 

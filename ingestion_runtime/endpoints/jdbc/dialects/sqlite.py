@@ -35,6 +35,7 @@ _CODES: dict[int, tuple[type[IngestionError], str]] = {
     sqlite3.SQLITE_AUTH: (ConfigError, _OPEN),
     sqlite3.SQLITE_BUSY: (TransientError, _RETRY),
     sqlite3.SQLITE_LOCKED: (TransientError, _RETRY),
+    sqlite3.SQLITE_INTERRUPT: (TransientError, "The query was ended; run the same command again."),
     sqlite3.SQLITE_FULL: (TransientError, "The disk is full; make room, then run the same command again."),
     sqlite3.SQLITE_IOERR: (TransientError, "Check the disk, then run the same command again."),
     sqlite3.SQLITE_NOMEM: (TransientError, "Memory ran out; run the same command again with more of it."),
@@ -74,6 +75,9 @@ class SQLite:
 
     def hold_snapshot(self, connection: Any) -> str | None:  # noqa: ARG002 - a held view would block the file's writers
         return None
+
+    def interrupt(self, connection: Any) -> None:
+        connection.interrupt()
 
     def fault(self, error: BaseException) -> Fault | None:
         if not isinstance(error, sqlite3.Error):
