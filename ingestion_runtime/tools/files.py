@@ -8,6 +8,8 @@ import uuid
 from pathlib import Path
 from typing import Protocol
 
+from ingestion_runtime.model.errors import TerminalError
+
 _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
 
@@ -28,7 +30,9 @@ class Files(Protocol):
 
     def sha256(self, path: str) -> str: ...
 
-    def read_text(self, path: str) -> str: ...
+    def read_text(self, path: str) -> str:
+        """Return a file's text; raises TerminalError when it is no UTF-8."""
+        ...
 
     def write_text(self, path: str, text: str) -> None: ...
 
@@ -69,7 +73,14 @@ class LocalFiles:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def read_text(self, path: str) -> str:
-        return Path(path).read_text(encoding="utf-8")
+        try:
+            return Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise TerminalError(
+                f"{path} holds no text ({error.reason} at byte {error.start}).",
+                remedy="Restore it from a backup, or rerun the table with --reload.",
+                path=path,
+            ) from None
 
     def write_text(self, path: str, text: str) -> None:
         target = Path(path)

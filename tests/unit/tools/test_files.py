@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.tools.files import LocalFiles
 
 FILES = LocalFiles()
@@ -44,6 +45,17 @@ def test_a_text_that_is_replaced_is_never_seen_half(tmp_path: Path) -> None:
     reader.join()
 
     assert seen <= texts
+
+
+def test_a_file_that_holds_no_text_is_told_by_its_name(tmp_path: Path) -> None:
+    """Half a disk block in place of a manifest: an error of ours, which readers of manifests know how to take."""
+    path = tmp_path / "text.json"
+    path.write_bytes(b"{\xff\xfe")
+
+    with pytest.raises(TerminalError, match="holds no text") as refused:
+        FILES.read_text(str(path))
+
+    assert refused.value.values["path"] == str(path)
 
 
 def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
