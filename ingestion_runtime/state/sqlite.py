@@ -48,13 +48,17 @@ def _create_folder(folder: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None
-    _switch_to_wal(connection)
+    switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    # Two processes that open a new file at once get SQLITE_BUSY here without the busy timeout being honoured.
+def switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Make the connection's file use a write-ahead log; the file remembers it.
+
+    Two connections that switch a new file at once get SQLITE_BUSY without the busy timeout being honoured: so the one that
+    creates a file does it, patiently, before others come.
+    """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

@@ -41,7 +41,7 @@ def catalog_conf(catalog: CatalogSpec) -> tuple[tuple[str, str], ...]:
     return (
         (prefix, "org.apache.iceberg.spark.SparkCatalog"),
         (f"{prefix}.type", "jdbc"),
-        (f"{prefix}.uri", f"jdbc:sqlite:{catalog.database}?busy_timeout=30000&journal_mode=WAL"),
+        (f"{prefix}.uri", f"jdbc:sqlite:{catalog.database}?busy_timeout=30000"),
         (f"{prefix}.warehouse", catalog.warehouse),
         (f"{prefix}.jdbc.schema-version", "V1"),
         (f"{prefix}.cache-enabled", "false"),

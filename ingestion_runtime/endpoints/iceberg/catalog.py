@@ -1,6 +1,8 @@
 """The Iceberg catalog without a JVM: a look-up in SQL, and pyiceberg where metadata is read or committed."""
 
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from ingestion_runtime.model.errors import TerminalError, TransientError
 from ingestion_runtime.model.spec import CatalogSpec, TableSpec
+from ingestion_runtime.state.sqlite import switch_to_wal
 
 if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
@@ -77,6 +80,9 @@ class IcebergCatalog:
                     uri=f"sqlite:///{self._spec.database}?timeout={_BUSY_SECONDS}",
                     warehouse=self._spec.warehouse,
                 )
+                # Before Spark connects, on several threads at once: none of them would wait for another's switch.
+                with closing(sqlite3.connect(self._spec.database, timeout=_BUSY_SECONDS)) as connection:
+                    switch_to_wal(connection)
             return self._catalog
 
     def create_namespace(self, identifier: tuple[str, ...]) -> None:
