@@ -2,6 +2,8 @@
 
 PYTHON ?= python3.11
 PYTEST_ARGS ?=
+# A file stays in one process, so that the servers and sessions it shares are started once.
+WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 # They build and install the rest; setuptools is the version that pyproject.toml builds with.
@@ -38,7 +40,7 @@ picture: install  ## Draw docs/images/run.svg from a real run of the demo
 
 test: install servers  ## All tests, on real servers (PYTEST_ARGS="tests/unit -x" for a part)
 	$(BIN)/python -m ingestion_runtime.tools.jars
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 servers:  ## Install what the test servers need (root on Debian), or say what is missing
 	@bash .ci/servers
