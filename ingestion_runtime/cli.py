@@ -1,5 +1,6 @@
 """The command line: options in, exit code out. People read stderr; ``--output json`` puts one document on stdout."""
 
+import gc
 import json
 import os
 import sys
@@ -118,6 +119,8 @@ def _run(path: Path, options: dict[str, Any]) -> int:
     from ingestion_runtime.orchestrator import RunRequest, run  # noqa: PLC0415
     from ingestion_runtime.results import print_table, result_document  # noqa: PLC0415
 
+    gc.freeze()
+    gc.enable()
     result = run(RunRequest(configuration, tables, request), os.environ)
     if options["output"] == "json":
         _print_json(result_document(result))

@@ -19,14 +19,13 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects.mysql import LONGTEXT
 
 METADATA: Final = MetaData()
 
 _ID = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up INTEGER keys only
 _NAME = String(255)
 _TIME = String(32)
-_LONG = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
+_LONG = Text()
 
 EVENTS: Final = Table(
     "ingestion_events",
