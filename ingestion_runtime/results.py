@@ -49,8 +49,7 @@ def print_table(result: RunResult) -> None:
     # Sentences are left to the terminal to wrap: in a log, or in a pipe to grep, each is one line.
     console.print(f"[italic]{escape(result.job_name)}, load date {result.load_date}[/]", highlight=False, soft_wrap=True)
     console.print(_build_table(console.width, result.tables))
-    for table in result.tables:
-        _print_remarks(console, table)
+    _print_remarks(console, result.tables)
     ended = sum(table.failure is None for table in result.tables)
     console.print(
         f"{ended} of {len(result.tables)} tables complete in {result.seconds:.1f} s, exit code {result.exit_code}"
@@ -94,18 +93,24 @@ _CELLS: Mapping[str, Callable[[TableResult], Text]] = {
 }
 
 
-def _print_remarks(console: Console, table: TableResult) -> None:
+def _print_remarks(console: Console, tables: Sequence[TableResult]) -> None:
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    if table.failure is not None:
+    # An unreachable source fails all its tables with one message: it is said once.
+    failures: dict[tuple[str, str], list[str]] = {}
+    for table in tables:
+        if table.failure is not None:
+            failures.setdefault((table.failure.type, table.failure.message), []).append(table.table)
+    for (kind, message), names in failures.items():
         # What concerns a whole connection does not name the table.
-        name = "" if table.table in table.failure.message else f"{table.table}: "
-        say(f"[bold red]{table.failure.type}[/] {escape(name + table.failure.message)}")
-    if table.duplicates:
-        say(f"{escape(table.table)}: {table.duplicates} older rows of the same key were left out")
-    if table.quarantined:
-        say(f"{escape(table.table)}: {table.quarantined} rows without a key are in quarantine")
+        named = "" if names[0] in message else f"{', '.join(names)}: "
+        say(f"[bold red]{kind}[/] {escape(named + message)}")
+    for table in tables:
+        if table.duplicates:
+            say(f"{escape(table.table)}: {table.duplicates} older rows of the same key were left out")
+        if table.quarantined:
+            say(f"{escape(table.table)}: {table.quarantined} rows without a key are in quarantine")
 
 
 def _table_document(table: TableResult) -> dict[str, Any]:
