@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -115,7 +116,9 @@ def _ingest(console: Console, load_date: str) -> int:
     console.print(f"$ python {' '.join(arguments)}", highlight=False)
     began = time.monotonic()
     code = subprocess.run([sys.executable, *arguments], check=False).returncode
-    console.print(f"{time.monotonic() - began:.1f} s, exit code {code}")
+    # The JVM is a child of the child; both have been waited for, so the larger one is in here.
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    console.print(f"{time.monotonic() - began:.1f} s, exit code {code}, largest process so far {largest} MiB")
     return code
 
 
