@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Callable
@@ -116,8 +117,8 @@ def _run(path: Path, options: dict[str, Any]) -> int:
         reload=frozenset(table.name for table in select_reloads(tables, options["reload_tables"])),
     )
     # Imported here, so that --help and validate do not pay for what only a run needs.
-    from ingestion_runtime.orchestrator import RunRequest, run  # noqa: PLC0415
-    from ingestion_runtime.results import print_table, result_document  # noqa: PLC0415
+    from ingestion_runtime.orchestrator import RunRequest, run
+    from ingestion_runtime.results import print_table, result_document
 
     gc.freeze()
     gc.enable()
@@ -179,6 +180,10 @@ def _guarded(command: Callable[[], int], output: str) -> int:
     """
     try:
         return command()
+    except KeyboardInterrupt:
+        # Before the tables began: while they run, the orchestrator listens and says how each of them ended.
+        click.echo("Error: interrupted before any table was begun. Run again.", err=True)
+        return 128 + signal.SIGINT
     except IngestionError as error:
         message = str(error).rstrip()
         click.echo(f"Error: {message}", err=True)
