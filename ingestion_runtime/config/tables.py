@@ -157,7 +157,7 @@ def _check_sql(file: TableFile, at: Location, dialect: str | None, log: IssueLog
 def _guard(text: str, grammar: str | None, at: Location, log: IssueLog, *, query: bool) -> None:
     if grammar is None:
         return
-    from ingestion_runtime.config import sql_guard  # noqa: PLC0415  (a quarter of a second, for files with SQL only)
+    from ingestion_runtime.config import sql_guard  # a quarter of a second, for files with SQL only
 
     try:
         (sql_guard.check_query if query else sql_guard.check_filter)(text, grammar)

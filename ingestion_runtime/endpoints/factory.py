@@ -13,7 +13,7 @@ from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.endpoints.parquet import ParquetTarget
 from ingestion_runtime.endpoints.raw import RawZone
 from ingestion_runtime.model.batch import TableKey
-from ingestion_runtime.model.endpoint import MetadataCapableEndpoint
+from ingestion_runtime.model.endpoint import MetadataCapableEndpoint, SourceEndpoint
 from ingestion_runtime.model.errors import ConfigError
 from ingestion_runtime.model.spec import Configuration, SinkFormat, TableSpec
 from ingestion_runtime.model.target import TargetTable
@@ -25,7 +25,7 @@ from ingestion_runtime.tools.spark import SparkTool, TableSession
 class Endpoints:
     """Both ends of one table, and its place in raw between them."""
 
-    source: JdbcSource
+    source: SourceEndpoint
     target: TargetTable
     raw: RawZone
 

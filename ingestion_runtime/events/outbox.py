@@ -113,7 +113,7 @@ class _SegmentWriter:
     """Writes whole, numbered files into one folder."""
 
     def __init__(self, root: str, folder: str) -> None:
-        import fsspec.core  # noqa: PLC0415 - 0.04 s that runs without an outbox need not pay
+        import fsspec.core  # 0.04 s that runs without an outbox need not pay
 
         filesystem, path = fsspec.core.url_to_fs(root)
         self._fs: Any = filesystem

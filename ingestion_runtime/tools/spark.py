@@ -220,11 +220,11 @@ def _start(settings: SparkSettings) -> "SparkSession":
     """Start the JVM with its output in the run's log file, and return the root session."""
     java = settings.java()
     jars = settings.jars()
-    import os  # noqa: PLC0415
+    import os
 
-    from pyspark import SparkConf, SparkContext  # noqa: PLC0415
-    from pyspark.java_gateway import launch_gateway  # noqa: PLC0415
-    from pyspark.sql import SparkSession  # noqa: PLC0415
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
 
     settings.log_file.parent.mkdir(parents=True, exist_ok=True)
     os.environ["JAVA_HOME"] = str(java.parent.parent)

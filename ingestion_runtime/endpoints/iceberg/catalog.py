@@ -72,7 +72,7 @@ class IcebergCatalog:
         """Return the pyiceberg catalog, creating the database when it is missing."""
         with self._lock:
             if self._catalog is None:
-                from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - 1.2 s, paid only where it is needed
+                from pyiceberg.catalog.sql import SqlCatalog  # 1.2 s, paid only where it is needed
 
                 Path(self._spec.database).parent.mkdir(parents=True, exist_ok=True)
                 self._catalog = SqlCatalog(

@@ -42,21 +42,21 @@ class IcebergTarget:
 
     def head(self) -> TargetHead | None:
         """The head as the metadata file has it."""
-        from ingestion_runtime.endpoints.iceberg.commits import read_head  # noqa: PLC0415
+        from ingestion_runtime.endpoints.iceberg.commits import read_head
 
         table = self._load() if self.location() else None
         return None if table is None else read_head(table)
 
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:
         """Commit the fence and drop stale branches; see ``TargetTable.guard``."""
-        from ingestion_runtime.endpoints.iceberg.commits import guard, read_head  # noqa: PLC0415
+        from ingestion_runtime.endpoints.iceberg.commits import guard, read_head
 
         return read_head(guard(self._catalog.pyiceberg(), self._existing(), token, drop))
 
     def prepare(self, payload: Payload) -> TargetHead:
         """Create the table or grow it to hold the payload; see ``TargetTable.prepare``."""
-        from ingestion_runtime.endpoints.iceberg.commits import create, partition_difference, read_head  # noqa: PLC0415
-        from ingestion_runtime.endpoints.iceberg.growth import apply_growth, plan_growth  # noqa: PLC0415
+        from ingestion_runtime.endpoints.iceberg.commits import create, partition_difference, read_head
+        from ingestion_runtime.endpoints.iceberg.growth import apply_growth, plan_growth
 
         schema = _published(payload.schema)
         self._check_partition(schema)
@@ -103,7 +103,7 @@ class IcebergTarget:
 
     def discard(self, branch: str) -> None:
         """Drop a branch; see ``TargetTable.discard``. What cannot be dropped now the next run finds."""
-        from ingestion_runtime.endpoints.iceberg.commits import drop_branch  # noqa: PLC0415
+        from ingestion_runtime.endpoints.iceberg.commits import drop_branch
 
         for _ in range(_DISCARD_TRIES):
             table = self._load()
@@ -114,12 +114,12 @@ class IcebergTarget:
 
     def publish(self, expected: str | None, written: Written, receipt: Receipt) -> str:
         """One compare-and-set commit; see ``TargetTable.publish``."""
-        from ingestion_runtime.endpoints.iceberg.commits import publish  # noqa: PLC0415
+        from ingestion_runtime.endpoints.iceberg.commits import publish
 
         return publish(self._catalog.pyiceberg(), self._existing(), expected, written, receipt)
 
     def _load(self) -> "Table | None":
-        from ingestion_runtime.endpoints.iceberg.commits import load  # noqa: PLC0415
+        from ingestion_runtime.endpoints.iceberg.commits import load
 
         return load(self._catalog.pyiceberg(), self._identifier)
 

@@ -52,7 +52,7 @@ class BranchWriter:
         if merge:
             spark.sql(self._merge_sql(target, columns))
         else:
-            from pyspark.sql import functions  # noqa: PLC0415
+            from pyspark.sql import functions
 
             source = _WINNERS if batch.mode == "scd1" else _STAGED
             rows: DataFrame = spark.table(source).select(*map(quote, columns))
@@ -139,8 +139,8 @@ def quote(name: str) -> str:
 
 def qualify(condition: str, alias: str) -> str:
     """Return a Spark SQL condition in which every column belongs to ``alias``."""
-    import sqlglot  # noqa: PLC0415 - 0.4 s, which an idle run need not pay
-    from sqlglot import exp  # noqa: PLC0415
+    import sqlglot  # 0.4 s, which an idle run need not pay
+    from sqlglot import exp
 
     parsed = sqlglot.parse_one(condition, read="spark")
     for column in parsed.find_all(exp.Column):

@@ -120,7 +120,7 @@ class JdbcExtract:
         )
 
     def _frame(self, session: "SparkSession", snapshot: Snapshot) -> "DataFrame":
-        from pyspark.sql import functions as F  # noqa: N812, PLC0415 - its usual name; probing runs without Spark
+        from pyspark.sql import functions as F  # noqa: N812 - its usual name; probing runs without Spark
 
         dialect, split = self.database.dialect, self.table.partition_read
         column: SourceColumn | None = None
@@ -162,7 +162,7 @@ class JdbcExtract:
 
 def with_ingest_cols(frame: "DataFrame", columns: IngestColumns) -> "DataFrame":
     """Return ``frame`` with run id, load date, load timestamp, source and slice added to every row."""
-    from pyspark.sql import functions as F  # noqa: N812, PLC0415 - as above
+    from pyspark.sql import functions as F  # noqa: N812 - as above
 
     micros = (columns.loaded_at - _EPOCH) // timedelta(microseconds=1)
     added: dict[str, Any] = {

@@ -90,7 +90,7 @@ class PostgreSQL:
         return "postgresql+psycopg://"
 
     def connect(self, connection: ConnectionSpec) -> Any:
-        import psycopg  # noqa: PLC0415 - validating a configuration must not load a driver
+        import psycopg  # validating a configuration must not load a driver
 
         opened = psycopg.connect(
             host=connection.host or "localhost",
@@ -147,7 +147,7 @@ class PostgreSQL:
         connection.cancel()
 
     def fault(self, error: BaseException) -> Fault | None:
-        import psycopg  # noqa: PLC0415 - as above
+        import psycopg  # as above
 
         if not isinstance(error, psycopg.Error):
             return None
