@@ -10,6 +10,7 @@ from ingestion_runtime.tools.jars import JarCache, default_cache_directory
 from ingestion_runtime.tools.java import require_java
 from ingestion_runtime.tools.spark import SparkTool
 from tests.lake import JVM
+from tests.servers.mariadb import MariaDatabase, MariaServer
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
 
@@ -26,6 +27,21 @@ def postgres(postgres_server: PostgresServer) -> Iterator[PostgresDatabase]:
     database = postgres_server.create_database()
     yield database
     postgres_server.drop_database(database.database)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaServer]:
+    """A real MariaDB server, started when the first test asks for it."""
+    with MariaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb(mariadb_server: MariaServer) -> Iterator[MariaDatabase]:
+    """A fresh, empty database."""
+    database = mariadb_server.create_database()
+    yield database
+    mariadb_server.drop_database(database.database)
 
 
 @pytest.fixture(scope="session")

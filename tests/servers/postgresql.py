@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-HOST = "127.0.0.1"
+from tests.servers.ports import HOST, free_port
+
 SUPERUSER = "postgres"
 USER = "ingest"
 PASSWORD = "correct horse"
@@ -71,7 +71,7 @@ class PostgresServer:
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self.host = HOST
-        self.port = _free_port()
+        self.port = free_port()
         self.user = USER
         self.password = PASSWORD
         self.database = "postgres"
@@ -163,9 +163,3 @@ def find_binaries() -> Path:
     if not installed:
         raise RuntimeError("PostgreSQL is not installed; run `make servers`, which installs it or says what is missing")
     return max(installed, key=lambda path: int(path.parent.name))
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
