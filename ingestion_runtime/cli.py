@@ -85,6 +85,39 @@ def validate(config_path: Path | None, output: str) -> None:
     sys.exit(_guarded(lambda: _validate(config_path, output), output))
 
 
+@cli.command(short_help="Fill a new column in for rows that were read before it existed.")
+@_config_option
+@click.option("--table", "table_name", metavar="SCHEMA.TABLE", required=True, help="The table, of mode scd1.")
+@click.option("--columns", metavar="LIST", help="The columns to fill in, separated by commas; they must be there.")
+@click.option("--load-date", metavar="YYYY-MM-DD", help="The day this run counts for (default: today).")
+@_output_option
+def backfill(
+    config_path: Path | None, table_name: str, columns: str | None, load_date: str | None, output: str
+) -> None:
+    """Read all rows at or below a table's watermark again and merge them: an added column gets its older values.
+
+    One batch in slices of the primary key, published as any other; watermark and schedule stay as they are. Rows are
+    read whole. Killed anywhere, the same command or the next ordinary run goes on.
+    """
+    if config_path is None:
+        raise click.UsageError("Missing option '--config'.")
+    sys.exit(_guarded(lambda: _backfill(config_path, table_name, columns, load_date, output), output))
+
+
+def _backfill(path: Path, table_name: str, columns: str | None, load_date: str | None, output: str) -> int:
+    configuration = load_configuration(path)
+    tables = _pick(configuration.tables, table_name, "--table")
+    if len(tables) != 1:
+        raise ConfigError("--table names several tables.", remedy="Fill in one table at a time.")
+    request = RunOptions(
+        run_id=_run_id(),
+        load_date=parse_load_date(load_date, configuration.runtime.timezone),
+        backfill=True,
+        backfill_columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
+    )
+    return _carry_out(configuration, tables, request, output)
+
+
 def _validate(path: Path, output: str) -> int:
     issues: tuple[ConfigIssue, ...] = ()
     failure: ConfigError | None = None
@@ -110,12 +143,20 @@ def _run(path: Path, options: dict[str, Any]) -> int:
     configuration = load_configuration(path)
     tables = select_tables(configuration, options["only_tables"])
     request = RunOptions(
-        run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+        run_id=_run_id(),
         load_date=parse_load_date(options["load_date"], configuration.runtime.timezone),
         wm_lag_seconds=options["wm_lag_seconds"],
         heartbeat_seconds=options["heartbeat_seconds"],
         reload=frozenset(table.name for table in select_reloads(tables, options["reload_tables"])),
     )
+    return _carry_out(configuration, tables, request, options["output"])
+
+
+def _run_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def _carry_out(configuration: Configuration, tables: tuple[TableSpec, ...], request: RunOptions, output: str) -> int:
     # Imported here, so that --help and validate do not pay for what only a run needs.
     from ingestion_runtime.orchestrator import RunRequest, run
     from ingestion_runtime.results import print_table, result_document
@@ -123,7 +164,7 @@ def _run(path: Path, options: dict[str, Any]) -> int:
     gc.freeze()
     gc.enable()
     result = run(RunRequest(configuration, tables, request), os.environ)
-    if options["output"] == "json":
+    if output == "json":
         _print_json(result_document(result))
     else:
         print_table(result)

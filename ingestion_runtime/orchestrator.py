@@ -13,19 +13,21 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ingestion_runtime.endpoints.factory import EndpointFactory
+from ingestion_runtime.endpoints.iceberg.catalog import catalog_conf
 from ingestion_runtime.events.buffer import TimeAwareBufferedSink
 from ingestion_runtime.events.emitter import EventEmitter
 from ingestion_runtime.events.heartbeat import Heartbeat
 from ingestion_runtime.events.outbox import Outbox
 from ingestion_runtime.events.state_subscriber import StateEventSubscriber, TableIdentity
 from ingestion_runtime.events.structured_log import StructuredLogSubscriber
-from ingestion_runtime.events.types import RunDone, RunStarted, StagingCleaned
+from ingestion_runtime.events.types import RunDone, RunStarted, SchemaDrift, StagingCleaned
 from ingestion_runtime.ingestion.context import RunContext
 from ingestion_runtime.ingestion.runtime import run_ingestion
 from ingestion_runtime.metadata.cache import MetadataCacheManager
 from ingestion_runtime.metadata.runtime import build_metadata_access, collect_metadata
 from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
+from ingestion_runtime.model.schema import ColumnChange
 from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
 from ingestion_runtime.staging import Staging
 from ingestion_runtime.state.buffered import BufferedState
@@ -33,7 +35,8 @@ from ingestion_runtime.state.leases import LeaseKeeper
 from ingestion_runtime.state.processes import current_holder
 from ingestion_runtime.state.sqlite import sqlite_store
 from ingestion_runtime.tools.failpoints import Failpoints
-from ingestion_runtime.tools.files import LocalFiles
+from ingestion_runtime.tools.files import LocalFiles, PlacedFiles, is_hdfs
+from ingestion_runtime.tools.hdfs import HdfsFiles
 from ingestion_runtime.tools.jars import JarCache, default_cache_directory
 from ingestion_runtime.tools.java import require_java
 from ingestion_runtime.tools.spark import SparkTool
@@ -137,9 +140,10 @@ def _prepare(
         require_java,
         JarCache(default_cache_directory()).ensure,
         logs / f"spark-{options.run_id}.log",
+        catalog=lambda: catalog_conf(runtime.catalog) if runtime.catalog else (),
         adopted=session,
     )
-    files = LocalFiles()
+    files = PlacedFiles(LocalFiles(), HdfsFiles(tool.session))
     factory = EndpointFactory(configuration, tool, files)
     stack.callback(factory.close)
     failed = dict(_check_connections(factory, request.tables))
@@ -154,7 +158,7 @@ def _prepare(
     cache = MetadataCacheManager(Path(configuration.metadata.cache_path), configuration.metadata.ttl_hours)
     if configuration.metadata.enabled:
         asked = [(t.connection, t, factory.metadata_endpoint(t)) for t in request.tables if t.name not in failed]
-        failed |= collect_metadata(asked, cache, configuration.metadata.policy)
+        failed |= collect_metadata(asked, cache, lambda table, changes: _tell_drift(emitter, table, changes))
     state.preload([factory.target_key(table) for table in request.tables], options.load_date)
     return RunContext(
         configuration=configuration,
@@ -174,16 +178,18 @@ def _prepare(
 
 
 def _check_connections(factory: EndpointFactory, tables: Sequence[TableSpec]) -> Iterator[tuple[str, IngestionError]]:
-    """Yield the tables whose source cannot be reached; wrong credentials end the run before its first effect."""
+    """Yield the tables whose source or catalog cannot be reached; wrong credentials end the run before its first effect."""
     unreachable: dict[str, IngestionError] = {}
-    for name in dict.fromkeys(table.connection for table in tables):
+    needed = {table.name: factory.connections_of(table) for table in tables}
+    for name in dict.fromkeys(name for names in needed.values() for name in names):
         try:
             factory.database(name).check()
         except (TransientError, TerminalError) as error:
             unreachable[name] = error
-    for table in tables:
-        if table.connection in unreachable:
-            yield table.name, unreachable[table.connection]
+    for table, names in needed.items():
+        broken = next((name for name in names if name in unreachable), None)
+        if broken is not None:
+            yield table, unreachable[broken]
 
 
 def _wire_events(
@@ -212,6 +218,10 @@ def _wire_events(
     return emitter
 
 
+def _tell_drift(emitter: EventEmitter, table: TableSpec, changes: tuple[ColumnChange, ...]) -> None:
+    emitter.bind(table=table.name).emit(SchemaDrift(changes))
+
+
 def _cancel(context: RunContext) -> None:
     """End what the tables wait for: the engine's jobs, and queries on the sources."""
     context.factory.interrupt()
@@ -231,6 +241,8 @@ def _flush(state: BufferedState) -> None:
 
 def _clean_staging(context: RunContext, tables: Sequence[TableSpec]) -> None:
     """Remove what is left over. The run's result stands: a clean-up that fails is done by a later run."""
+    if is_hdfs(context.configuration.runtime.staging.root) and not context.tool.running:
+        return  # nothing was staged, and starting a JVM to look for older leftovers takes longer than the whole run
     try:
         batches = set()
         for key in map(context.factory.target_key, tables):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
+from ingestion_runtime.model.schema import ColumnChange
 
 DOCUMENT_VERSION = 1
 _STYLES = {
@@ -25,6 +27,7 @@ _GAP = 2
 _LONGEST_WHOLE = 26  # a timestamp with microseconds
 _NUMBERS = ("read", "written", "slices", "seconds")
 _DROPPED_FIRST = ("slices", "mode", "seconds", "written", "read")
+_DIFFERENCE = ("column", "before", "now", "change", "policy", "what to do")
 _ZERO_FRACTION = re.compile(r"(?<=:\d\d)\.0+$")
 
 
@@ -106,11 +109,32 @@ def _print_remarks(console: Console, tables: Sequence[TableResult]) -> None:
         # What concerns a whole connection does not name the table.
         named = "" if names[0] in message else f"{', '.join(names)}: "
         say(f"[bold red]{kind}[/] {escape(named + message)}")
+        for table in tables:
+            if table.table in names and table.failure and table.failure.changes:
+                console.print(_build_difference(table.table, table.failure.changes))
     for table in tables:
+        if table.rows_deleted:
+            say(f"{escape(table.table)}: {table.rows_deleted} rows that the source no longer has were deleted")
         if table.duplicates:
             say(f"{escape(table.table)}: {table.duplicates} older rows of the same key were left out")
         if table.quarantined:
             say(f"{escape(table.table)}: {table.quarantined} rows without a key are in quarantine")
+        if table.remark:
+            say(f"{escape(table.table)}: {escape(table.remark)}")
+
+
+def _build_difference(name: str, changes: Sequence[ColumnChange]) -> Table:
+    """Return the columns that differ, those that stopped the table first."""
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, _GAP - 1, 0, 0), title=f"How {name} differs")
+    shown.title_justify = "left"
+    for header in _DIFFERENCE:
+        shown.add_column(header, overflow="fold")
+    for change in sorted(changes, key=lambda change: not change.refused):
+        style = "bold red" if change.refused else "green"
+        cells = (change.column, change.before, change.after, change.change)
+        advice = change.advice or "nothing: it would pass"
+        shown.add_row(*map(Text, cells), Text(change.policy, style), Text(advice))
+    return shown
 
 
 def _table_document(table: TableResult) -> dict[str, Any]:
@@ -121,11 +145,13 @@ def _table_document(table: TableResult) -> dict[str, Any]:
         "status": table.status.value,
         "rows_read": table.rows_read,
         "rows_written": table.rows_written,
+        "rows_deleted": table.rows_deleted,
         "duplicates": table.duplicates,
         "quarantined": table.quarantined,
         "slices": table.slices,
         "watermark": table.watermark,
         "seconds": round(table.seconds, 3),
+        "remark": table.remark,
         "failure": None
         if failure is None
         else {
@@ -133,5 +159,6 @@ def _table_document(table: TableResult) -> dict[str, Any]:
             "message": failure.message,
             "stack_hash": failure.stack_hash,
             "exit_code": failure.exit_code,
+            "changes": [asdict(change) for change in failure.changes],
         },
     }

@@ -4,8 +4,10 @@
     _RANGE.json                 which batch and slice this is
     attempt=xxxxxxxx/           one try to stage it
         part-*.parquet          the rows
+        read=*/part-*.parquet   the rows of a read that had to be divided
         _quarantine/*.parquet   rows with a NULL key, where the policy sets them aside
         _MANIFEST.json          written last; decides
+    moved=xxxxxxxx/             keys of the source, for as long as they are compared
     _SUCCESS, _LANDED           for people and other tools; nothing here believes them
 """
 
@@ -15,11 +17,14 @@ import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, SliceManifest, StagedSlice
 from ingestion_runtime.model.cursor import Slice
-from ingestion_runtime.model.endpoint import Extract
+from ingestion_runtime.model.endpoint import READ_PART, Extract
 from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.keys import KeyComparison
 from ingestion_runtime.model.spec import NullKeys, StagingSpec, TableSpec
 from ingestion_runtime.tools.files import Files
 from ingestion_runtime.tools.parquet import (
@@ -82,7 +87,7 @@ class Staging:
         attempt = f"{directory}/attempt={attempt_id}"
         self._files.write_text(f"{directory}/{RANGE}", dump_document(SliceRange(batch.id, piece)))
         extract.write_parquet(attempt)
-        names = list_parquet(self._files, attempt)
+        names = self._written(attempt)
         self._apply_null_keys(table, attempt, names)
         manifest = SliceManifest(
             batch_id=batch.id,
@@ -90,18 +95,61 @@ class Staging:
             slice=piece,
             attempt=attempt_id,
             files=tuple(measure_file(self._files, attempt, name) for name in names),
-            fields=schema_fields(read_schema(f"{attempt}/{names[0]}")),
+            fields=schema_fields(read_schema(self._files, f"{attempt}/{names[0]}"), extract.renamed),
             quarantine=tuple(
                 measure_file(self._files, attempt, f"{QUARANTINE}/{name}")
-                for name in list_parquet(self._files, f"{attempt}/{QUARANTINE}")
+                for name in self._written(f"{attempt}/{QUARANTINE}")
             ),
         )
         self._files.write_text(f"{attempt}/{MANIFEST}", dump_document(manifest))
         self._files.write_text(f"{directory}/{SUCCESS}", "")
         return StagedSlice(attempt, manifest)
 
+    def stage_tombstones(
+        self,
+        table: TableSpec,
+        batch: Batch,
+        piece: Slice,
+        write: Callable[[str, str], None],
+        judge: Callable[[], KeyComparison],
+    ) -> StagedSlice:
+        """Stage the keys that a source no longer has, like a slice.
+
+        ``write`` gets a directory for keys that are only compared, and the attempt's for tombstones; neither exists yet.
+        ``judge`` is asked last; what it raises passes through, and nothing counts as staged.
+        """
+        directory = self.slice_directory(table, batch, piece)
+        attempt_id = uuid.uuid4().hex[:8]
+        attempt, moved = f"{directory}/attempt={attempt_id}", f"{directory}/moved={attempt_id}"
+        self._files.write_text(f"{directory}/{RANGE}", dump_document(SliceRange(batch.id, piece)))
+        write(moved, attempt)
+        self._files.remove_tree(moved)
+        files = tuple(measure_file(self._files, attempt, name) for name in list_parquet(self._files, attempt))
+        manifest = SliceManifest(
+            batch_id=batch.id,
+            base=batch.base,
+            slice=piece,
+            attempt=attempt_id,
+            files=files,
+            fields=schema_fields(read_schema(self._files, f"{attempt}/{files[0].path}")),
+            comparison=judge(),
+        )
+        self._files.write_text(f"{attempt}/{MANIFEST}", dump_document(manifest))
+        self._files.write_text(f"{directory}/{SUCCESS}", "")
+        return StagedSlice(attempt, manifest)
+
+    def _written(self, directory: str) -> tuple[str, ...]:
+        """Return the Parquet files in a directory, those of a divided read in the order of its parts."""
+        parts = [name for name in self._files.names(directory) if name.startswith(READ_PART)]
+        below = [f"{part}/{name}" for part in parts for name in list_parquet(self._files, f"{directory}/{part}")]
+        return (*list_parquet(self._files, directory), *below)
+
+    def read_schema(self, path: str) -> pa.Schema:
+        """Return the columns of a file that was staged, wherever it lies by now."""
+        return read_schema(self._files, path)
+
     def _apply_null_keys(self, table: TableSpec, attempt: str, names: tuple[str, ...]) -> None:
-        rows = count_null_keys(attempt, names, table.primary_keys)
+        rows = count_null_keys(self._files, attempt, names, table.primary_keys)
         if rows and table.null_keys is NullKeys.REFUSE:
             self._files.remove_tree(attempt)
             raise TerminalError(
@@ -111,7 +159,7 @@ class Staging:
                 rows=rows,
             )
         if rows:
-            set_null_keys_aside(attempt, names, f"{attempt}/{QUARANTINE}", table.primary_keys)
+            set_null_keys_aside(self._files, attempt, names, f"{attempt}/{QUARANTINE}", table.primary_keys)
 
     def mark_landed(self, staged: StagedSlice) -> None:
         """Leave the marker that says: these rows are in raw."""

@@ -9,7 +9,8 @@ from ingestion_runtime.model.spec import RuntimeSpec, SparkSpec, StagingSpec
 from ingestion_runtime.tools.jars import JarCache, default_cache_directory
 from ingestion_runtime.tools.java import require_java
 from ingestion_runtime.tools.spark import SparkTool
-from tests.lake import JVM
+from tests.lake import IMPATIENT, JVM
+from tests.servers.hdfs import HdfsServer
 from tests.servers.mariadb import MariaDatabase, MariaServer
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
@@ -45,6 +46,13 @@ def mariadb(mariadb_server: MariaServer) -> Iterator[MariaDatabase]:
 
 
 @pytest.fixture(scope="session")
+def hdfs_server() -> Iterator[HdfsServer]:
+    """A real HDFS, started when the first test asks for it."""
+    with HdfsServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One Spark session for all tests that run tables inside this process; starting one costs seconds."""
     root = tmp_path_factory.mktemp("spark")
@@ -56,7 +64,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         catalog=None,
         staging=StagingSpec(str(root / "staging")),
         state_database=str(root / "state.db"),
-        spark=SparkSpec("local[2]", "1g", (("spark.driver.defaultJavaOptions", JVM),)),
+        spark=SparkSpec("local[2]", "1g", (("spark.driver.defaultJavaOptions", JVM), IMPATIENT)),
     )
     jars = JarCache(default_cache_directory()).ensure
     tool = SparkTool.from_config(runtime, require_java, jars, root / "spark.log")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion_runtime.model.endpoint import IngestColumns
+from ingestion_runtime.model.endpoint import IngestColumns, Shape
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,14 @@ class MemoryExtract:
         for field in fields:
             parts = tuple(part.append_column(field, pa.nulls(len(part), field.type)) for part in parts)
         return replace(self, parts=parts)
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        return {}
+
+    def shaped(self, shape: Shape) -> "MemoryExtract":
+        kept = tuple(part.drop_columns(list(shape.skipped)) for part in self.parts)
+        return replace(self, parts=kept).with_missing(shape.missing)
 
     def with_ingest_cols(self, columns: IngestColumns) -> "MemoryExtract":
         return replace(

@@ -22,6 +22,8 @@ from ingestion_runtime.orchestrator import RunRequest, run
 
 # The client compiler alone: these runs are too short for the other one (demo ingest 27 s of processor time against 44).
 JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# A block that no DataNode serves is given up after half a second; by default the client waits 16 s for one to come back.
+IMPATIENT = ("spark.hadoop.dfs.client.retry.window.base", "50")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -75,16 +77,22 @@ class Lake:
 
     def run(
         self,
-        session: SparkSession,
+        session: SparkSession | None,
         *,
         day: date = date(2026, 7, 1),
         reload: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        backfill: str = "",
+        columns: Sequence[str] = (),
     ) -> RunResult:
-        """Run all tables in this process, on a Spark session that is up already."""
+        """Run all tables in this process, on a Spark session that is up already; or backfill the one that is named."""
         configuration = load_configuration(self.path)
         options = RunOptions(run_id=os.urandom(4).hex(), load_date=day, heartbeat_seconds=0, reload=frozenset(reload))
-        return run(RunRequest(configuration, configuration.tables, options), environment or {}, session)
+        tables = configuration.tables
+        if backfill:
+            tables = tuple(table for table in tables if table.name == backfill)
+            options = dataclasses.replace(options, backfill=True, backfill_columns=tuple(columns))
+        return run(RunRequest(configuration, tables, options), environment or {}, session)
 
     def command(self, *arguments: str) -> list[str]:
         """The command that runs this configuration."""

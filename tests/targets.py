@@ -2,8 +2,10 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -11,11 +13,12 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 from pyspark.sql import SparkSession
 
-from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
+from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog, catalog_conf
 from ingestion_runtime.endpoints.iceberg.target import IcebergTarget
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.endpoints.parquet import ParquetTarget
-from ingestion_runtime.model.spec import CatalogSpec, RuntimeSpec, StagingSpec, TableSpec
+from ingestion_runtime.model.policy import OnChange, SchemaPolicy
+from ingestion_runtime.model.spec import CatalogSpec, ConnectionSpec, RuntimeSpec, StagingSpec, TableSpec
 from ingestion_runtime.model.target import TargetTable
 from ingestion_runtime.tools.files import LocalFiles
 from ingestion_runtime.tools.spark import SparkTool
@@ -47,15 +50,16 @@ class Place(Protocol):
 
 
 class IcebergPlace:
-    """Tables in one SQL catalog. Readers and enemies come through pyiceberg."""
+    """Tables in one SQL catalog, the warehouse on the local disk. Readers and enemies come through pyiceberg."""
 
-    def __init__(self, root: Path, spark: SparkSession) -> None:
+    def __init__(self, root: Path, spark: SparkSession, connection: ConnectionSpec | None = None) -> None:
         self.root = root
-        self.spec = CatalogSpec("lake", str(root / "catalog.db"), str(root / "warehouse"))
-        runtime = RuntimeSpec("tests", "", "", "UTC", self.spec, StagingSpec(""), "")
-        tool = SparkTool.from_config(runtime, lambda: Path("java"), lambda: (), root / "spark.log", adopted=spark)
-        self.session = tool.table_session()
+        database = None if connection else str(root / "catalog.db")
+        self.spec = CatalogSpec("lake", database, str(root / "warehouse"), connection=connection)
+        self.tool = tool_of(self.spec, root, spark)
+        self.session = self.tool.table_session()
         self._opened: list[IcebergCatalog] = []
+        self._client: SqlCatalog | None = None
 
     @property
     def spark(self) -> SparkSession:
@@ -63,15 +67,19 @@ class IcebergPlace:
         return self.session.session()
 
     def open(self, table: TableSpec, *, allow_missing: bool = False) -> IcebergTarget:
-        catalog = IcebergCatalog(self.spec)
+        self.close()  # idle connections of earlier clients: a server has only so many
+        catalog = IcebergCatalog(self.spec, self.tool.session)
         self._opened.append(catalog)
+        if allow_missing:
+            table = replace(table, policy=SchemaPolicy(dropped=OnChange.EVOLVE))
         writer = BranchWriter(self.session, catalog.name, catalog.identifier(table), table)
-        return IcebergTarget(catalog, table, writer, "zstd", allow_missing=allow_missing)
+        return IcebergTarget(catalog, table, writer, "zstd")
 
     def catalog(self) -> SqlCatalog:
         """A client of our own."""
-        database = f"sqlite:///{self.root / 'catalog.db'}?timeout=30"
-        return SqlCatalog("lake", uri=database, warehouse=str(self.root / "warehouse"))
+        if self._client is None:
+            self._client = SqlCatalog("lake", uri=self._uri(), warehouse=str(self.root / "warehouse"))
+        return self._client
 
     def load(self, table: TableSpec) -> Table:
         """The table as the catalog has it."""
@@ -97,6 +105,75 @@ class IcebergPlace:
     def close(self) -> None:
         for catalog in self._opened:
             catalog.close()
+
+    def _uri(self) -> str:
+        there = self.spec.connection
+        if there is None:
+            return f"sqlite:///{self.root / 'catalog.db'}?timeout=30"
+        password = quote(there.password.resolve()) if there.password else ""
+        return f"postgresql+psycopg://{there.user}:{password}@{there.host}:{there.port}/{there.database}"
+
+
+class HdfsPlace:
+    """Tables of one catalog whose warehouse is on HDFS. Readers and enemies come through Spark SQL."""
+
+    def __init__(self, root: Path, spark: SparkSession, warehouse: str, database: str | None) -> None:
+        self.spec = CatalogSpec("lake", database, warehouse)
+        self.tool = tool_of(self.spec, root, spark)
+        self.session = self.tool.table_session()
+        self._opened: list[IcebergCatalog] = []
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session in which the catalog is known."""
+        return self.session.session()
+
+    def open(self, table: TableSpec, *, allow_missing: bool = False) -> IcebergTarget:
+        catalog = IcebergCatalog(self.spec, self.tool.session)
+        self._opened.append(catalog)
+        if allow_missing:
+            table = replace(table, policy=SchemaPolicy(dropped=OnChange.EVOLVE))
+        writer = BranchWriter(self.session, catalog.name, catalog.identifier(table), table)
+        return IcebergTarget(catalog, table, writer, "zstd")
+
+    def read(self, table: TableSpec) -> list[dict[str, Any]]:
+        name = self._name(table)
+        return data_of(self.spark.table(name).toArrow()) if self.spark.catalog.tableExists(name) else []
+
+    def rewrite(self, table: TableSpec, rows: pa.Table) -> None:
+        columns = ", ".join(rows.column_names)
+        self.spark.sql(f"INSERT INTO {self._name(table)} ({columns}) {_values(rows)}")
+
+    def make_foreign(self, table: TableSpec, rows: pa.Table) -> None:
+        self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS lake.{table.schema}")
+        self.spark.sql(f"CREATE TABLE {self._name(table)} USING iceberg AS {_values(rows)}")
+
+    def spoil_receipt(self, table: TableSpec) -> None:
+        spoilt = """'{"batch_id": "x"'"""
+        self.spark.sql(f"ALTER TABLE {self._name(table)} SET TBLPROPERTIES ('ingest.receipt' = {spoilt})")
+
+    def close(self) -> None:
+        for catalog in self._opened:
+            catalog.close()
+
+    def _name(self, table: TableSpec) -> str:
+        return f"lake.{table.schema}.{table.table}"
+
+
+def tool_of(spec: CatalogSpec, root: Path, spark: SparkSession) -> SparkTool:
+    """Return a tool on a session that is up, with sessions that know the catalog."""
+    runtime = RuntimeSpec("tests", "", "", "UTC", spec, StagingSpec(""), "")
+    conf = lambda: catalog_conf(spec)  # noqa: E731
+    log = root / "spark.log"
+    return SparkTool.from_config(runtime, lambda: Path("java"), lambda: (), log, catalog=conf, adopted=spark)
+
+
+def _values(rows: pa.Table) -> str:
+    listed = ", ".join(
+        "(" + ", ".join(f"{value}L" if isinstance(value, int) else f"'{value}'" for value in row.values()) + ")"
+        for row in rows.to_pylist()
+    )
+    return f"SELECT * FROM VALUES {listed} AS t({', '.join(rows.column_names)})"
 
 
 class ParquetPlace:

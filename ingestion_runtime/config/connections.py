@@ -49,6 +49,7 @@ def build_connection(name: str, file: ConnectionFile, at: Location, paths: PathR
         tls=_build_tls(file.tls, (*at, "tls"), paths, log),
         connect_timeout_seconds=file.connect_timeout_seconds,
         identity=file.identity,
+        horizon_wait_seconds=file.horizon_wait_seconds,
         jdbc_properties=tuple(sorted(file.jdbc_properties.items())),
     )
 
@@ -62,6 +63,8 @@ def _check_fields(file: ConnectionFile, rules: DialectRules, at: Location, log: 
         for key in ("host", "user"):
             if getattr(file, key) is None and log.clean((*at, key)):
                 log.add((*at, key), f"a {file.dialect} connection needs '{key}'")
+    if rules.server and not rules.client_certificates and file.tls.cert is not None:
+        log.add((*at, "tls", "cert"), f"a {file.dialect} connection logs in without a client certificate; leave it out")
     if file.user is not None and not file.user.isprintable():
         log.add((*at, "user"), "may not hold control characters")
     if rules.server and file.host is not None:

@@ -20,7 +20,20 @@ class DialectRules:
     server: bool
     default_port: int | None = None
     properties: dict[str, Kind] = field(default_factory=dict)
+    client_certificates: bool = True
 
+
+# One driver reads them all. Not here: what decides how values are read, TLS, and every path and class name.
+_MARIADB_DRIVER = {
+    "connectionAttributes": Kind.TEXT,
+    "maxAllowedPacket": Kind.INTEGER,
+    "socketTimeout": Kind.INTEGER,
+    "tcpKeepAlive": Kind.BOOLEAN,
+    "tcpKeepCount": Kind.INTEGER,
+    "tcpKeepIdle": Kind.INTEGER,
+    "tcpKeepInterval": Kind.INTEGER,
+    "useCompression": Kind.BOOLEAN,
+}
 
 DIALECTS = {
     "postgresql": DialectRules(
@@ -42,6 +55,11 @@ DIALECTS = {
             "tcpKeepAlive": Kind.BOOLEAN,
         },
     ),
+    **{
+        # The JDBC driver takes a client's certificate from a key store only, which needs a password of its own.
+        name: DialectRules(grammar, server=True, default_port=3306, properties=_MARIADB_DRIVER, client_certificates=False)
+        for name, grammar in (("mysql", "mysql"), ("mariadb", "mysql"), ("singlestore", "singlestore"))
+    },
     "sqlite": DialectRules(
         sqlglot="sqlite",
         server=False,
@@ -57,7 +75,6 @@ CONNECTION_URL_KEYS = frozenset(
 UNBUILT_KEYS = frozenset(
     {
         "alerts",
-        "deletes",
         "finalize_strategy",
         "maintenance",
         "metadata_gateway",
@@ -70,8 +87,7 @@ UNBUILT_KEYS = frozenset(
     }
 )
 UNBUILT_VALUES = {
-    "catalog_type": frozenset({"hadoop", "hive", "rest"}),
-    "dialect": frozenset({"mysql", "mariadb", "singlestore"}),
+    "catalog_type": frozenset({"hive", "rest"}),
 }
 
 # Spark settings that the runtime decides itself: prefixes end with a dot or a star.
@@ -82,6 +98,7 @@ OWNED_SPARK_KEYS = (
     "spark.sql.session.timeZone",
     "spark.sql.ansi.enabled",
     "spark.jars*",
+    "spark.hadoop.fs.defaultFS",
     "spark.driver.extraClassPath",
     "spark.redaction.regex",
 )

@@ -1,5 +1,6 @@
 """Loads a configuration file: reads, checks every part, tells every problem at once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ingestion_runtime.config.connections import build_connection, is_connection_name
@@ -9,9 +10,10 @@ from ingestion_runtime.config.models import ConfigurationFile, ConnectionFile, M
 from ingestion_runtime.config.parsing import keys_of, parse_part, tell_unknown_key
 from ingestion_runtime.config.paths import PathResolver
 from ingestion_runtime.config.reading import read_json_object
-from ingestion_runtime.config.runtime import build_metadata, build_runtime
+from ingestion_runtime.config.runtime import Connections, build_metadata, build_runtime
 from ingestion_runtime.config.tables import TableContext, build_table
 from ingestion_runtime.model.errors import ConfigError
+from ingestion_runtime.model.horizon import HorizonPolicy
 from ingestion_runtime.model.spec import (
     CatalogSpec,
     Configuration,
@@ -33,9 +35,10 @@ def load_configuration(path: Path) -> Configuration:
     paths = PathResolver(path.parent, log)
     _check_root(raw, log)
     connections = _load_connections(raw.get("connections"), paths, log)
-    runtime = _load_runtime(raw, path, paths, log)
+    named = Connections(connections, _dialects(raw.get("connections")))
+    runtime = _load_runtime(raw, path, paths, log, named)
     metadata = _load_metadata(raw.get("metadata"), runtime, paths, log)
-    tables = _load_tables(raw, runtime, log)
+    tables = _load_tables(raw, runtime, metadata, log)
     log.raise_if_any(path)
     if runtime is None or metadata is None:
         raise ConfigError(f"The configuration {path} is incomplete.", remedy="Check its sections.", issues=())
@@ -75,26 +78,33 @@ def _load_connections(raw: object, paths: PathResolver, log: IssueLog) -> tuple[
     return tuple(built)
 
 
-def _load_runtime(raw: dict[str, object], path: Path, paths: PathResolver, log: IssueLog) -> RuntimeSpec | None:
+def _load_runtime(
+    raw: dict[str, object], path: Path, paths: PathResolver, log: IssueLog, connections: Connections
+) -> RuntimeSpec | None:
     if "runtime" not in raw:
         return None
     file = parse_part(RuntimeFile, raw["runtime"], ("runtime",), log)
-    return None if file is None else build_runtime(file, path, paths, log)
+    return None if file is None else build_runtime(file, path, paths, log, connections)
 
 
 def _load_metadata(raw: object, runtime: RuntimeSpec | None, paths: PathResolver, log: IssueLog) -> MetadataSpec | None:
     file = parse_part(MetadataFile, {} if raw is None else raw, ("metadata",), log)
-    return None if file is None else build_metadata(file, runtime.raw_root if runtime else "", paths)
+    return None if file is None else build_metadata(file, runtime.raw_root if runtime else "", paths, log)
 
 
-def _load_tables(raw: dict[str, object], runtime: RuntimeSpec | None, log: IssueLog) -> tuple[TableSpec, ...]:
+def _load_tables(
+    raw: dict[str, object], runtime: RuntimeSpec | None, metadata: MetadataSpec | None, log: IssueLog
+) -> tuple[TableSpec, ...]:
     values = raw.get("tables")
     if values is None and not log.clean(("tables",)):
         return ()
     if not isinstance(values, list) or not values:
         log.add(("tables",), "must be a list of at least one table")
         return ()
-    context = TableContext(_dialects(raw.get("connections")), _has_catalog(raw.get("runtime")), log)
+    connections = raw.get("connections")
+    context = TableContext(_dialects(connections), _has_catalog(raw.get("runtime")), log, _horizons(connections))
+    if metadata is not None:
+        context = replace(context, policy=metadata.policy, guardrails=metadata.guardrails)
     built: dict[int, TableSpec] = {}
     for index, value in enumerate(values):
         file = parse_part(TableFile, value, ("tables", index), log)
@@ -113,6 +123,13 @@ def _dialects(raw: object) -> dict[str, str | None]:
         dialect = value.get("dialect") if isinstance(value, dict) else None
         found[name] = dialect if isinstance(dialect, str) and dialect in DIALECTS else None
     return found
+
+
+def _horizons(raw: object) -> dict[str, str]:
+    """Connection names with their horizon policies, where they name one that exists."""
+    values = raw.items() if isinstance(raw, dict) else ()
+    named = {name: value.get("horizon") for name, value in values if isinstance(value, dict)}
+    return {name: policy for name, policy in named.items() if isinstance(policy, str) and policy in set(HorizonPolicy)}
 
 
 def _has_catalog(raw: object) -> bool:

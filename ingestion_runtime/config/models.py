@@ -35,6 +35,8 @@ Text = Annotated[str, Field(min_length=1)]
 Hours = Annotated[int, Field(ge=1, le=876_000)]
 Seconds = Annotated[int, Field(ge=0, le=3_155_760_000)]
 Rows = Annotated[int, Field(ge=1, le=10**15)]
+OnChangeWord = Literal["evolve", "ignore", "fail"]
+GuardrailWord = Literal["fail", "warn", "text"]
 
 
 class FilePart(BaseModel):
@@ -54,7 +56,7 @@ class TlsFile(FilePart):
     ca: Text | None = None
     """Path of the certificate authority; needed by verify-ca and verify-full."""
     cert: Text | None = None
-    """Path of the client's certificate."""
+    """Path of the client's certificate; postgresql only."""
     key: Text | None = None
     """Path of the client's key."""
 
@@ -64,16 +66,16 @@ class ConnectionFile(FilePart):
 
     placeholders: ClassVar[Mapping[str, object]] = {"dialect": "sqlite", "database": "?"}
 
-    dialect: Literal["postgresql", "sqlite"]
+    dialect: Literal["postgresql", "mysql", "mariadb", "singlestore", "sqlite"]
     """Which database it is."""
     database: Text
     """Name of the database; for SQLite the path of its file."""
     host: Text | None = None
-    """Host name or address; postgresql only."""
+    """Host name or address; not for sqlite."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Port; 5432 where left out."""
+    """Port; where left out 5432 for PostgreSQL, else 3306."""
     user: Text | None = None
-    """Who logs in; postgresql only."""
+    """Who logs in; not for sqlite."""
     password: str | None = None
     """A reference: ${env:NAME} or ${file:PATH}."""
     tls: TlsFile = Field(default_factory=TlsFile)
@@ -83,21 +85,27 @@ class ConnectionFile(FilePart):
     """Which data this is; the address where left out. Set it to the former address when only that has changed."""
     jdbc_properties: dict[str, str] = Field(default_factory=dict)
     """Properties of the JDBC driver, from an allow list."""
+    horizon: Literal["strict", "lag", "off"] = "strict"
+    """What keeps its incremental tables from passing over rows of open transactions: the safe horizon, the lag, nothing."""
+    horizon_wait_seconds: Annotated[int, Field(ge=0, le=3600)] = 5
+    """How long a table whose cursor is no clock waits for open transactions to end."""
 
 
 class IntermediateFile(FilePart):
     """The Iceberg catalog."""
 
-    placeholders: ClassVar[Mapping[str, object]] = {"database": "?", "warehouse": "?"}
+    placeholders: ClassVar[Mapping[str, object]] = {"warehouse": "?"}
 
-    catalog_type: Literal["sql"] = "sql"
-    """A catalog in an SQLite file."""
+    catalog_type: Literal["sql", "hadoop"] = "sql"
+    """sql: in an SQLite file or a PostgreSQL database; hadoop: in the warehouse itself, on HDFS only."""
     name: Text = "lake"
     """Name of the catalog in SQL."""
-    database: Text
-    """Path of the catalog's SQLite file."""
+    database: Text | None = None
+    """Path of the SQLite file of a sql catalog; or name a connection."""
+    connection: Text | None = None
+    """Name of the postgresql connection that holds a sql catalog; or name a database."""
     warehouse: Text
-    """Directory of the tables."""
+    """Directory of the tables: a path, or hdfs://host:port/path."""
     table_pattern: Text = "{schema}.{table}"
     """Iceberg name of a table, as namespace.table."""
 
@@ -185,12 +193,50 @@ class RuntimeFile(FilePart):
 
 
 class SchemaPolicyFile(FilePart):
-    """What a schema check may let pass."""
+    """What happens when the source's columns change."""
 
-    require_snapshot: bool = False
-    allow_new_columns: bool = True
-    allow_missing_columns: bool = False
-    allow_type_changes: bool = True
+    require_snapshot: bool | None = None
+    """Refuse a table that has no snapshot; false where left out."""
+    added: OnChangeWord | None = None
+    """A new column: it is added, left out, or stops the table; evolve where left out."""
+    dropped: OnChangeWord | None = None
+    """A column that is gone: it arrives as NULL, keeps what it has, or stops the table; fail where left out."""
+    narrowed: OnChangeWord | None = None
+    """A type within the former one; evolve where left out."""
+    widened: OnChangeWord | None = None
+    """A type around the former one: it grows, or every value must fit, or it stops the table; evolve where left out."""
+    renamed: OnChangeWord | None = None
+    """A column of another name: renamed, taken for a dropped and an added one, or stops the table; fail where left out."""
+    retyped: OnChangeWord | None = None
+    """Any other change of type; evolve where left out."""
+    nullability: OnChangeWord | None = None
+    """NOT NULL came or went; evolve where left out."""
+    allow_new_columns: bool | None = None
+    """The coarse form of added: true is evolve, false is fail."""
+    allow_missing_columns: bool | None = None
+    """The coarse form of dropped."""
+    allow_type_changes: bool | None = None
+    """The coarse form of narrowed, widened and retyped."""
+
+
+class GuardrailsFile(FilePart):
+    """What happens to numbers that do not fit the type in which they should land."""
+
+    policy: GuardrailWord = "fail"
+    """fail: the table is refused; warn: the column lands as text, with a warning; text: the same without one."""
+    unbounded: Text | None = None
+    """Type for exact numbers that no decimal is declared for: decimal(p,s). Left out: they land as text."""
+
+
+class ColumnFile(FilePart):
+    """How a column should land."""
+
+    placeholders: ClassVar[Mapping[str, object]] = {"type": "string"}
+
+    type: Text
+    """decimal(p,s), string, int, long, float or double; a profile must confirm that the values fit."""
+    guardrail: GuardrailWord | None = None
+    """What happens when they do not; as metadata.precision_guardrails.policy where left out."""
 
 
 class MetadataFile(FilePart):
@@ -202,14 +248,17 @@ class MetadataFile(FilePart):
     ttl_hours: Annotated[int, Field(ge=0, le=876_000)] = 24
     """0: describe at every run."""
     schema_policy: SchemaPolicyFile = Field(default_factory=SchemaPolicyFile)
+    precision_guardrails: GuardrailsFile = Field(default_factory=GuardrailsFile)
 
 
 class PartitionReadFile(FilePart):
-    """A read split over several connections by strides of a numeric, date or timestamp column."""
+    """A read split over several connections by ranges of a numeric, date or timestamp column that follow its rows."""
 
     column: Text = Field(alias="partitionColumn")
-    lower: NumberOrText = Field(alias="lowerBound")
-    upper: NumberOrText = Field(alias="upperBound")
+    lower: NumberOrText | None = Field(alias="lowerBound", default=None)
+    """Not needed: the cuts follow the rows. A value that the column cannot hold is refused."""
+    upper: NumberOrText | None = Field(alias="upperBound", default=None)
+    """As lowerBound."""
     partitions: Annotated[int, Field(alias="numPartitions", ge=1, le=1000)]
 
 
@@ -249,6 +298,12 @@ class TableFile(FilePart):
     """Where the first batch starts (exclusive)."""
     lag_seconds: Seconds | None = None
     """How far below the watermark rows are looked at again."""
+    lag: Annotated[int, Field(ge=0, le=10**18)] | None = None
+    """The same for an int cursor, in its own units."""
+    cursor_timezone: Text | None = None
+    """IANA name of the zone whose wall clock a cursor without a zone shows."""
+    horizon: Literal["strict", "lag", "off"] | None = None
+    """As the connection's, for this table alone."""
     source_filter: TextOrTexts | None = None
     """One boolean expression, or several that are joined with AND."""
     query_sql: Text | None = None
@@ -260,6 +315,14 @@ class TableFile(FilePart):
     """What happens to rows with a NULL in the primary key."""
     null_cursor: Literal["read", "ignore"] = "read"
     """What happens to rows without a cursor."""
+    schema_policy: SchemaPolicyFile | None = None
+    """As metadata.schema_policy, for this table alone, key by key."""
+    columns: dict[str, ColumnFile] = Field(default_factory=dict)
+    """How single columns should land, by name."""
+    deletes: Literal["ignore", "soft", "hard"] = "ignore"
+    """What happens to rows that the source no longer has; scd1 only. soft: marked in _ingest_deleted_at; hard: removed."""
+    max_delete_fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    """More deletes than this fraction of the table's live rows stop the table; 0.1 where left out."""
 
 
 class ConfigurationFile(FilePart):

@@ -25,15 +25,36 @@ class PathResolver:
         """The directory from which relative paths start."""
         return Path(self._base)
 
-    def resolve(self, text: str, at: Location) -> str:
-        """Return the absolute path, or an empty string after recording why there is none."""
+    def resolve(self, text: str, at: Location, *, local_because: str = "") -> str:
+        """Return the absolute local path, or an empty string after recording why there is none.
+
+        ``local_because`` tells those who wrote hdfs:// why it cannot be there.
+        """
         if not self._log.clean(at):
             return ""
-        problem, path = self._interpret(text)
+        problem, path = self._interpret(text, local_because)
         if problem:
             self._log.add(at, problem)
             return ""
         return path
+
+    def resolve_place(self, text: str, at: Location) -> str:
+        """Like ``resolve``, and an hdfs://host:port/path URL is accepted; returned is its plain form."""
+        if not text.lower().startswith("hdfs:") or not self._log.clean(at):
+            return self.resolve(text, at)
+        problem = _problem_of_url(text, "hdfs://host:port/path", port=False) or _problem_of_path(urlsplit(text).path)
+        if problem:
+            self._log.add(at, problem)
+            return ""
+        parts = urlsplit(text)
+        return f"hdfs://{parts.netloc}{_below_root(parts.path)}"
+
+    def beside(self, root: str, name: str, at: Location) -> str:
+        """Return a local path beside a root; a root on HDFS has no such neighbour, so the path must be given."""
+        if is_hdfs(root):
+            self._log.add(at, "must be given: it lies on a local disk, and raw_root, beside which it would be, is on HDFS")
+            return ""
+        return neighbour(root, name)
 
     def resolve_outbox(self, text: str, at: Location) -> str:
         """Like ``resolve``, and a ``webhdfs://host:port/path`` URL is returned as it is."""
@@ -45,27 +66,47 @@ class PathResolver:
             self._log.add(at, f"hdfs:// cannot be written from Python; use webhdfs://host:port/path (port {HTTP_PORT})")
         elif scheme not in OUTBOX_SCHEMES:
             self._log.add(at, "must be a path or webhdfs://host:port/path")
-        elif problem := _problem_of_url(text):
+        elif problem := _problem_of_url(text, "webhdfs://host:port/path", port=True):
             self._log.add(at, problem)
         return text
 
-    def _interpret(self, text: str) -> tuple[str, str]:
+    def _interpret(self, text: str, local_because: str) -> tuple[str, str]:
         if text.startswith("~"):
             return "'~' is not expanded; write the whole path, or one relative to this file", ""
         if "$" in text:
             return "variables are not expanded in paths; write the path itself", ""
         found = SCHEME.match(text)
         if found:
-            problem, text = _path_of_url(found["scheme"].lower(), text)
+            problem, text = _path_of_url(found["scheme"].lower(), text, local_because)
             if problem:
                 return problem, ""
         if not text.strip():
             return "must not be empty", ""
         path = os.path.normpath(os.path.join(self._base, text))  # noqa: PTH118
-        if any(character in UNSAFE or not character.isprintable() for character in path):
-            signs = " ".join(sorted(UNSAFE))
-            return f"the path, made absolute, may hold neither control characters nor any of {signs}", ""
-        return "", path
+        return _problem_of_path(path), path
+
+
+def is_hdfs(path: str) -> bool:
+    """Whether a resolved path lies on HDFS."""
+    return path.startswith("hdfs://")
+
+
+def neighbour(root: str, name: str) -> str:
+    """Return the path ``name`` beside a resolved root, wherever that lies; empty when there is no root."""
+    if is_hdfs(root):
+        parts = urlsplit(root)
+        return f"hdfs://{parts.netloc}{_below_root(f'{parts.path}/../{name}')}"
+    return os.path.normpath(os.path.join(root, "..", name)) if root else ""  # noqa: PTH118
+
+
+def _below_root(path: str) -> str:
+    return "/" + os.path.normpath(path).lstrip("/")
+
+
+def _problem_of_path(path: str) -> str:
+    if any(character in UNSAFE or not character.isprintable() for character in path):
+        return f"the path, made absolute, may hold neither control characters nor any of {' '.join(sorted(UNSAFE))}"
+    return ""
 
 
 def check_apart(roots: dict[Location, str], log: IssueLog) -> None:
@@ -78,9 +119,11 @@ def check_apart(roots: dict[Location, str], log: IssueLog) -> None:
                 log.add(at, f"must not be {name} or lie inside it; give each root a directory of its own")
 
 
-def _path_of_url(scheme: str, text: str) -> tuple[str, str]:
+def _path_of_url(scheme: str, text: str, local_because: str) -> tuple[str, str]:
+    if scheme == "hdfs":
+        return f"must be a local path{f': {local_because}' if local_because else ''}", ""
     if scheme != "file":
-        return f"'{scheme}:' locations are not supported yet (hdfs:// comes later); write a local path", ""
+        return f"'{scheme}:' locations are not supported yet; write a local path, or hdfs:// for raw, staging, warehouse", ""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -90,14 +133,14 @@ def _path_of_url(scheme: str, text: str) -> tuple[str, str]:
     return "", unquote(parts.path)
 
 
-def _problem_of_url(text: str) -> str:
+def _problem_of_url(text: str, form: str, *, port: bool) -> str:
     try:
         parts = urlsplit(text)
-        complete = bool(parts.hostname and parts.port and parts.path.startswith("/"))
+        complete = bool(parts.hostname and (parts.port or not port) and parts.path.strip("/") and "//" not in parts.path)
     except ValueError:
         complete = False
     if not complete or not text.isprintable():
-        return "must look like webhdfs://host:port/path"
+        return f"must look like {form}"
     if "@" in parts.netloc or parts.query or parts.fragment:
         return "may hold neither a user, a password, nor anything after '?' or '#'"
     return ""

@@ -1,20 +1,23 @@
 """From the sections ``runtime`` and ``metadata`` of the file to RuntimeSpec and MetadataSpec."""
 
-import os.path
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
 from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
 from ingestion_runtime.config.known import OWNED_SPARK_KEYS, SECRET_WORDS, SPARK_KEYS_WITH_A_FIELD
 from ingestion_runtime.config.models import IntermediateFile, MetadataFile, RuntimeFile, SparkFile
-from ingestion_runtime.config.paths import PathResolver, check_apart
+from ingestion_runtime.config.paths import PathResolver, check_apart, is_hdfs, neighbour
+from ingestion_runtime.config.policies import build_guardrails, build_policy
+from ingestion_runtime.model.policy import SchemaPolicy
 from ingestion_runtime.model.spec import (
     CatalogSpec,
+    ConnectionSpec,
     LoggingSpec,
     MetadataSpec,
     RuntimeSpec,
-    SchemaPolicy,
     SlicingPolicy,
     SparkSpec,
     StagingSpec,
@@ -28,15 +31,27 @@ MEMORY = re.compile(r"[1-9]\d{0,6}[kmgt]b?", re.ASCII | re.IGNORECASE)
 SPARK_KEY = re.compile(r"spark\.[A-Za-z0-9._-]{1,150}", re.ASCII)
 
 AT: Location = ("runtime",)
+CATALOG: Location = (*AT, "intermediate")
+LINKED = "the parquet sink publishes by moving a symbolic link, which HDFS does not have"
 
 
-def build_runtime(file: RuntimeFile, path: Path, paths: PathResolver, log: IssueLog) -> RuntimeSpec:
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """The connections of the file: those that could be built, and the dialects of all that are named, None if unknown."""
+
+    built: tuple[ConnectionSpec, ...]
+    dialects: Mapping[str, str | None]
+
+
+def build_runtime(
+    file: RuntimeFile, path: Path, paths: PathResolver, log: IssueLog, connections: Connections
+) -> RuntimeSpec:
     """Return the runtime section with absolute paths and filled defaults; problems are recorded."""
-    raw_root = paths.resolve(file.raw_root, (*AT, "raw_root"))
-    final_root = paths.resolve(file.final_root, (*AT, "final_root"))
+    raw_root = paths.resolve_place(file.raw_root, (*AT, "raw_root"))
+    final_root = paths.resolve(file.final_root, (*AT, "final_root"), local_because=LINKED)
     staging = _build_staging(file, raw_root, paths)
-    catalog = _build_catalog(file.intermediate, paths, log)
-    _check_timezone(file.timezone, log)
+    catalog = _build_catalog(file.intermediate, paths, log, connections)
+    check_timezone(file.timezone, (*AT, "timezone"), log)
     _check_roots(raw_root, final_root, staging, catalog, log)
     outbox = file.hdfs_outbox_root
     return RuntimeSpec(
@@ -46,7 +61,7 @@ def build_runtime(file: RuntimeFile, path: Path, paths: PathResolver, log: Issue
         timezone=file.timezone,
         catalog=catalog,
         staging=staging,
-        state_database=_beside(raw_root, "state/state.db", file.state.database, (*AT, "state", "database"), paths),
+        state_database=_local(raw_root, "state/state.db", file.state.database, (*AT, "state", "database"), paths),
         max_parallel_tables=file.max_parallel_tables,
         lag_seconds=file.lag_seconds,
         compression=file.compression,
@@ -60,24 +75,25 @@ def build_runtime(file: RuntimeFile, path: Path, paths: PathResolver, log: Issue
     )
 
 
-def build_metadata(file: MetadataFile, raw_root: str, paths: PathResolver) -> MetadataSpec:
+def build_metadata(file: MetadataFile, raw_root: str, paths: PathResolver, log: IssueLog) -> MetadataSpec:
     """Return the metadata section; the cache lies beside ``raw_root`` unless the file says where."""
     return MetadataSpec(
         enabled=file.enabled,
-        cache_path=_beside(raw_root, "metadata", file.cache_path, ("metadata", "cache_path"), paths),
+        cache_path=_local(raw_root, "metadata", file.cache_path, ("metadata", "cache_path"), paths),
         ttl_hours=file.ttl_hours,
-        policy=SchemaPolicy(**file.schema_policy.model_dump()),
+        policy=build_policy(file.schema_policy, SchemaPolicy(), ("metadata", "schema_policy"), log),
+        guardrails=build_guardrails(file.precision_guardrails, ("metadata", "precision_guardrails"), log),
     )
 
 
-def _beside(raw_root: str, default: str, text: str | None, at: Location, paths: PathResolver) -> str:
-    if text is not None:
-        return paths.resolve(text, at)
-    return os.path.normpath(os.path.join(raw_root, "..", default)) if raw_root else ""  # noqa: PTH118
+def _local(raw_root: str, default: str, text: str | None, at: Location, paths: PathResolver) -> str:
+    return paths.beside(raw_root, default, at) if text is None else paths.resolve(text, at)
 
 
 def _build_staging(file: RuntimeFile, raw_root: str, paths: PathResolver) -> StagingSpec:
-    root = _beside(raw_root, "staging", file.staging.root, (*AT, "staging", "root"), paths)
+    given = file.staging.root
+    at = (*AT, "staging", "root")
+    root = neighbour(raw_root, "staging") if given is None else paths.resolve_place(given, at)
     return StagingSpec(root=root, ttl_hours=file.staging.ttl_hours, enabled=file.staging.enabled)
 
 
@@ -90,21 +106,47 @@ def _build_logging(file: RuntimeFile, paths: PathResolver) -> LoggingSpec:
     )
 
 
-def _build_catalog(file: IntermediateFile | None, paths: PathResolver, log: IssueLog) -> CatalogSpec | None:
+def _build_catalog(
+    file: IntermediateFile | None, paths: PathResolver, log: IssueLog, connections: Connections
+) -> CatalogSpec | None:
     if file is None:
         return None
-    at = (*AT, "intermediate")
+    at = CATALOG
     if not CATALOG_NAME.fullmatch(file.name) or file.name.lower() == "spark_catalog":
         log.add((*at, "name"), "must be a letter, then letters, digits and _, and not Spark's own 'spark_catalog'")
     if not TABLE_PATTERN.fullmatch(file.table_pattern) or "{table}" not in file.table_pattern:
         allowed = "letters, digits, _, {schema} and {table}"
         log.add((*at, "table_pattern"), f"must be namespace.table made of {allowed}, with {{table}} in it")
+    warehouse = paths.resolve_place(file.warehouse, (*at, "warehouse"))
+    _check_kind(file, warehouse, log)
     return CatalogSpec(
         name=file.name,
-        database=paths.resolve(file.database, (*at, "database")),
-        warehouse=paths.resolve(file.warehouse, (*at, "warehouse")),
+        database=None if file.database is None else paths.resolve(file.database, (*at, "database")),
+        warehouse=warehouse,
         name_pattern=file.table_pattern,
+        connection=None if file.connection is None else _catalog_connection(file.connection, connections, log),
     )
+
+
+def _check_kind(file: IntermediateFile, warehouse: str, log: IssueLog) -> None:
+    given = [key for key in ("database", "connection") if getattr(file, key) is not None]
+    if file.catalog_type == "hadoop":
+        for key in given:
+            log.add((*CATALOG, key), "a hadoop catalog lies in the warehouse and has no database; leave it out")
+        if warehouse and not is_hdfs(warehouse):
+            reason = "on a local disk a hadoop catalog loses acknowledged commits; use hdfs://, or catalog_type sql"
+            log.add((*CATALOG, "warehouse"), reason)
+    elif len(given) != 1 and log.clean((*CATALOG, "database")) and log.clean((*CATALOG, "connection")):
+        log.add(CATALOG, "a sql catalog needs either 'database' (an SQLite file) or 'connection' (a postgresql connection)")
+
+
+def _catalog_connection(name: str, connections: Connections, log: IssueLog) -> ConnectionSpec | None:
+    at = (*CATALOG, "connection")
+    if name not in connections.dialects:
+        log.add(at, f"there is no such connection{did_you_mean(name, connections.dialects)}")
+    elif connections.dialects[name] not in (None, "postgresql"):
+        log.add(at, f"must be a postgresql connection; {name!r} is {connections.dialects[name]}")
+    return next((connection for connection in connections.built if connection.name == name), None)
 
 
 def _check_roots(raw: str, final: str, staging: StagingSpec, catalog: CatalogSpec | None, log: IssueLog) -> None:
@@ -118,12 +160,13 @@ def _check_roots(raw: str, final: str, staging: StagingSpec, catalog: CatalogSpe
     check_apart(roots, log)
 
 
-def _check_timezone(name: str, log: IssueLog) -> None:
+def check_timezone(name: str, at: Location, log: IssueLog) -> None:
+    """Record a problem unless ``name`` is an IANA time zone."""
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError):
         hint = did_you_mean(name, available_timezones())
-        log.add((*AT, "timezone"), f"must be an IANA time zone such as Europe/Berlin or UTC{hint}")
+        log.add(at, f"must be an IANA time zone such as Europe/Berlin or UTC{hint}")
 
 
 def _job_name(name: str | None, path: Path, log: IssueLog) -> str:

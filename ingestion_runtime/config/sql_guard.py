@@ -30,11 +30,13 @@ FORBIDDEN_FUNCTIONS = re.compile(
     | (query|cursor|table|schema|database)_to_xml\w* | xpath_table | crosstab\w*
     | load_extension | readfile | writefile | edit | fts3_tokenizer
     | (try_)?reflect | java_method
+    | sleep | benchmark | (get|release|is_free|is_used)_lock | release_all_locks | load_file | sys_(exec|eval|get|set)
+    | (master|source)_(pos|gtid)_wait | wait_(for|until)_\w+ | last_insert_id | lastval
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 AGGREGATES = re.compile(
-    r"\w+_agg(_strict)?|(json|jsonb)_group_\w+|group_concat|total|collect_(list|set)|regr_\w+|bool_(and|or)",
+    r"\w+_agg(_strict)?|(json|jsonb)_group_\w+|json_(array|object)agg|group_concat|total|collect_(list|set)|regr_\w+|bool_(and|or)",
     re.IGNORECASE,
 )
 

@@ -1,8 +1,9 @@
 """Reads SQL character by character: quotations, brackets, and what could reach beyond the text's own end."""
 
 LONGEST = 50_000
-QUOTES = {"postgres": "'\"", "sqlite": "'\"`", "spark": "'\"`"}
-BACKSLASH_ESCAPES = frozenset({"postgres", "spark"})
+QUOTES = {"postgres": "'\"", "sqlite": "'\"`", "spark": "'\"`", "mysql": "'\"`", "singlestore": "'\"`"}
+BACKSLASH_ESCAPES = frozenset({"postgres", "spark", "mysql", "singlestore"})
+HASH_COMMENTS = frozenset({"mysql", "singlestore"})
 BRACKETS = {"(": ")", "[": "]"}
 
 SEQUENCES = {"--": "a comment is not allowed", "/*": "a comment is not allowed", "*/": "a comment is not allowed"}
@@ -50,6 +51,8 @@ def _walk(text: str, dialect: str) -> str:
             problem, at = _skip_quotation(text, at, dialect)
         else:
             problem = _judge(text, at, closing)
+            if character == "#" and dialect in HASH_COMMENTS:
+                problem = "a comment is not allowed"
             at += 1
         if problem:
             return problem

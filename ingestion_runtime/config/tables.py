@@ -2,31 +2,40 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ingestion_runtime.config.connections import is_connection_name
 from ingestion_runtime.config.cursors import canonical_watermark
 from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
 from ingestion_runtime.config.known import DIALECTS
 from ingestion_runtime.config.models import PartitionFieldFile, PartitionReadFile, TableFile
+from ingestion_runtime.config.policies import build_policy, build_wishes
+from ingestion_runtime.config.runtime import check_timezone
 from ingestion_runtime.config.sql_text import SqlRefusedError
 from ingestion_runtime.model.columns import INGEST_PREFIX
 from ingestion_runtime.model.cursor import CursorType, Watermark
-from ingestion_runtime.model.spec import NullCursor, NullKeys, PartitionField, PartitionRead, SinkFormat, TableSpec
+from ingestion_runtime.model.horizon import HorizonPolicy
+from ingestion_runtime.model.policy import Guardrails, SchemaPolicy
+from ingestion_runtime.model.spec import Deletes, NullCursor, NullKeys, PartitionField, PartitionRead, SinkFormat, TableSpec
 
 UNSAFE_IN_NAMES = set("/\\=:*?[]{}%#")
 LONGEST_NAME = 200
 TRANSFORM = re.compile(r"(identity|year|month|day)|(years|months|days)|(bucket|truncate):(\d{1,7})", re.ASCII)
 TIME_TRANSFORMS = ("year", "month", "day")
+DEFAULT_DELETE_FRACTION = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class TableContext:
-    """What a table is checked against: dialects by connection name (None: not known), whether a catalog is given."""
+    """What a table is checked against: dialects by connection name (None: not known), whether a catalog is given, and the
+    horizon policies by connection name. ``policy`` and ``guardrails`` hold for tables that say nothing else."""
 
     dialects: Mapping[str, str | None]
     has_catalog: bool
     log: IssueLog
+    horizons: Mapping[str, str] = field(default_factory=dict)
+    policy: SchemaPolicy = field(default_factory=SchemaPolicy)
+    guardrails: Guardrails = field(default_factory=Guardrails)
 
 
 def build_table(file: TableFile, at: Location, context: TableContext) -> TableSpec:
@@ -58,6 +67,13 @@ def build_table(file: TableFile, at: Location, context: TableContext) -> TableSp
         merge_filter=file.intermediate.merge_filter,
         null_keys=NullKeys(file.null_keys),
         null_cursor=NullCursor(file.null_cursor),
+        policy=build_policy(file.schema_policy, context.policy, (*at, "schema_policy"), log),
+        guardrails=build_wishes(file.columns, file.incremental_column, context.guardrails, (*at, "columns"), log),
+        deletes=Deletes(file.deletes),
+        max_delete_fraction=DEFAULT_DELETE_FRACTION if file.max_delete_fraction is None else file.max_delete_fraction,
+        horizon=_horizon(file, at, connection, context),
+        cursor_timezone=_cursor_timezone(file, (*at, "cursor_timezone"), log),
+        lag=_lag(file, (*at, "lag"), log),
     )
 
 
@@ -126,7 +142,42 @@ def _check_mode(file: TableFile, at: Location, context: TableContext) -> None:
             need("sink", "mode 'scd1' needs the sink 'iceberg'")
     if file.incr_col_type in ("text", "int") and file.lag_seconds:
         log.add((*at, "lag_seconds"), f"has no meaning for a cursor of type {file.incr_col_type}; leave it out")
+    _check_deletes(file, at, log)
     _check_intermediate(file, at, log)
+
+
+def _check_deletes(file: TableFile, at: Location, log: IssueLog) -> None:
+    if file.deletes != "ignore" and file.mode == "full" and log.clean((*at, "mode")):
+        log.add((*at, "deletes"), "mode 'full' replaces the whole table, deleted rows go with it; leave it out")
+    if file.deletes == "ignore" and file.max_delete_fraction is not None and log.clean((*at, "deletes")):
+        log.add((*at, "max_delete_fraction"), "has no meaning without 'deletes': 'soft' or 'hard'; leave it out")
+
+
+def _horizon(file: TableFile, at: Location, connection: str, context: TableContext) -> HorizonPolicy:
+    policy = HorizonPolicy(file.horizon or context.horizons.get(connection) or HorizonPolicy.STRICT)
+    place = (*at, "horizon")
+    if policy is HorizonPolicy.LAG and file.mode == "scd1" and context.log.clean(place):
+        if file.incr_col_type == "text":
+            context.log.add(place, "a text cursor has no lag; use 'strict' or 'off' for this table")
+        elif file.incr_col_type == "int" and not file.lag:
+            context.log.add(place, "'lag' for a cursor of type int needs the key 'lag' above 0, in the cursor's own units")
+    return policy
+
+
+def _cursor_timezone(file: TableFile, at: Location, log: IssueLog) -> str | None:
+    name = file.cursor_timezone
+    if name is None:
+        return None
+    check_timezone(name, at, log)
+    if file.incr_col_type not in (None, "timestamp", "date"):
+        log.add(at, f"has no meaning for a cursor of type {file.incr_col_type}; leave it out")
+    return name
+
+
+def _lag(file: TableFile, at: Location, log: IssueLog) -> int | None:
+    if file.lag is not None and file.incr_col_type not in (None, "int"):
+        log.add(at, "is for cursors of type int; a clock takes 'lag_seconds', a text has none")
+    return file.lag
 
 
 def _check_intermediate(file: TableFile, at: Location, log: IssueLog) -> None:
@@ -190,7 +241,7 @@ def _partition_read(file: PartitionReadFile | None, at: Location, log: IssueLog)
         return None
     _check_column(file.column, (*at, "partitionColumn"), log)
     for key, text in (("lowerBound", file.lower), ("upperBound", file.upper)):
-        if not text or not text.isprintable():
+        if text is not None and (not text or not text.isprintable()):
             log.add((*at, key), "must be a number, a date or a timestamp")
     lower, upper = _number(file.lower), _number(file.upper)
     if lower is not None and upper is not None and lower >= upper:
@@ -198,8 +249,8 @@ def _partition_read(file: PartitionReadFile | None, at: Location, log: IssueLog)
     return PartitionRead(column=file.column, lower=file.lower, upper=file.upper, partitions=file.partitions)
 
 
-def _number(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"-?\d{1,19}", text, re.ASCII) else None
+def _number(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"-?\d{1,19}", text, re.ASCII) else None
 
 
 def _partition(fields: list[PartitionFieldFile], at: Location, log: IssueLog) -> tuple[PartitionField, ...]:

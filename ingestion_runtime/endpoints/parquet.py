@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey
 from ingestion_runtime.model.errors import PublishRaceError, RefusedBatchError, TerminalError
+from ingestion_runtime.model.policy import OnChange
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, Written
 from ingestion_runtime.tools.files import Files
@@ -32,11 +33,10 @@ RECEIPT = "_RECEIPT.json"
 class ParquetTarget:
     """A table under ``final_root``. Implements ``TargetTable`` for batches that replace the whole table."""
 
-    def __init__(self, root: str, table: TableSpec, files: Files, *, allow_missing: bool = False) -> None:
+    def __init__(self, root: str, table: TableSpec, files: Files) -> None:
         self._root = root
         self._table = table
         self._files = files
-        self._allow_missing = allow_missing
         self._link = Path(root, table.schema, table.table)
         self._folder = Path(root, table.schema, f".{table.table}")
 
@@ -71,6 +71,10 @@ class ParquetTarget:
             damage=damage,
             branches=self._unpublished(current, kept),
         )
+
+    def columns(self) -> pa.Schema | None:
+        """None: each batch is a directory of its own, with columns of its own."""
+        return None
 
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:
         """Write the fence and remove batches that nobody reads; see ``TargetTable.guard``."""
@@ -162,7 +166,8 @@ class ParquetTarget:
     def _refuse_missing_columns(self, payload: Payload) -> None:
         published = sorted(self._link.glob("*.parquet"))
         gone = set(pq.read_schema(published[0]).names) - set(payload.schema.names) if published else set()
-        if gone and not self._allow_missing:
+        gone -= {former for _, former in payload.renamed}
+        if gone and self._table.policy.dropped is OnChange.FAIL:
             raise RefusedBatchError(
                 f"{self._table.name}: the source no longer has the columns {', '.join(sorted(gone))}.",
                 remedy='Restore them at the source, or set "allow_missing_columns": true to go on without them.',

@@ -2,6 +2,7 @@
 
 {raw_root}/{schema}/{table}/load_date=D/batch=B/          part files and _MANIFEST.json
 {raw_root}/{schema}/{table}/_quarantine/load_date=D/batch=B/   rows set aside; the underscore hides them from readers of raw
+{raw_root}/{schema}/{table}/load_date=D/batch=B/_tombstones/   keys that the source no longer had
 """
 
 import uuid
@@ -17,6 +18,7 @@ from ingestion_runtime.tools.files import Files
 MANIFEST = "_MANIFEST.json"
 PUBLISHED = "_PUBLISHED"
 ABANDONED = "_ABANDONED"
+TOMBSTONES = "_tombstones"
 
 
 class RawZone:
@@ -40,7 +42,7 @@ class RawZone:
 
     def verify(self, raw: RawBatch) -> None:
         """Raise SpoiltBatchError when a file no longer is what the manifest says (size and hash)."""
-        for file in raw.manifest.files:
+        for file in (*raw.manifest.files, *raw.manifest.tombstones):
             path = f"{raw.directory}/{file.path}"
             if not self._files.exists(path) or self._files.sha256(path) != file.sha256:
                 raise SpoiltBatchError(
@@ -58,7 +60,8 @@ class RawZone:
         self.set_aside(batch, staged)
         landed = self.find(batch)
         if landed is not None:
-            if _hashes(landed.manifest.files) == _hashes(file for piece in staged for file in piece.manifest.files):
+            there = (*landed.manifest.files, *landed.manifest.tombstones)
+            if _hashes(there) == _hashes(file for piece in staged for file in _lands(piece)):
                 return landed
             self._make_room(batch, landed)
         directory = self._batch_directory(batch.load_date, batch.id)
@@ -109,11 +112,13 @@ class RawZone:
     ) -> tuple[str, tuple[StagedFile, ...]]:
         """Collect the files under a name of this attempt that no reader sees; return it and the files for the manifest."""
         temporary = f"{_hidden(target)}-{uuid.uuid4().hex[:8]}"
-        self._files.make_directory(temporary)
         gathered: list[StagedFile] = []
         for piece in staged:
-            for file in piece.manifest.quarantine if quarantined else piece.manifest.files:
-                name = f"slice-{piece.manifest.slice.ordinal:05d}-{len(gathered):05d}.parquet"
+            files = piece.manifest.quarantine if quarantined else _lands(piece)
+            folder = f"{TOMBSTONES}/" if piece.manifest.slice.tombstones and files else ""
+            self._files.make_directory(f"{temporary}/{folder}")
+            for file in files:
+                name = f"{folder}slice-{piece.manifest.slice.ordinal:05d}-{len(gathered):05d}.parquet"
                 self._files.adopt(f"{piece.directory}/{file.path}", f"{temporary}/{name}")
                 gathered.append(StagedFile(name, file.size, file.sha256, file.rows))
         return temporary, tuple(gathered)
@@ -128,9 +133,10 @@ class RawZone:
     ) -> RawBatch:
         manifest = RawManifest(
             batch=batch,
-            files=files,
-            fields=staged[0].manifest.fields,
+            files=tuple(file for file in files if not file.path.startswith(TOMBSTONES)),
+            fields=next((piece.manifest.fields for piece in staged if not piece.manifest.slice.tombstones), ()),
             quarantined=sum(piece.manifest.quarantined for piece in staged),
+            tombstones=tuple(file for file in files if file.path.startswith(TOMBSTONES)),
         )
         self._files.write_text(f"{temporary}/{MANIFEST}", dump_document(manifest))
         self._files.rename(temporary, target)
@@ -140,6 +146,12 @@ class RawZone:
 def _hidden(target: str) -> str:
     parent, _, name = target.rpartition("/")
     return f"{parent}/_landing-{name}"
+
+
+def _lands(piece: StagedSlice) -> tuple[StagedFile, ...]:
+    """The files of a slice that raw keeps: a file of no tombstones is none."""
+    manifest = piece.manifest
+    return () if manifest.slice.tombstones and not manifest.rows else manifest.files
 
 
 def _hashes(files: Iterable[StagedFile]) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import ClassVar, Protocol
 
 from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.schema import ColumnChange
 from ingestion_runtime.model.state import Phase, PhaseStatus
 
 
@@ -105,6 +106,7 @@ class TableDone(Event):
     slices: int = 0
     seconds: float = 0.0
     watermark: str | None = None
+    rows_deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,18 @@ class SliceStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SliceSplit(Event):
+    """A read of a slice failed for its size (``reason``) and is tried again in two halves, for the ``depth``-th time."""
+
+    name: ClassVar[str] = "slice_split"
+    level: ClassVar[str] = "warning"
+
+    ordinal: int
+    depth: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SliceStaged(Event):
     """A slice is staged; ``reused``: an earlier attempt of this batch had done it."""
 
@@ -200,14 +214,26 @@ class ColumnMissing(Event):
 
 @dataclass(frozen=True, slots=True)
 class SchemaDrift(Event):
-    """The source's columns differ from the snapshot."""
+    """The source's columns differ from the target's, or from the snapshot. Refused ones stopped the table."""
 
     name: ClassVar[str] = "schema_drift"
     level: ClassVar[str] = "warning"
 
-    added: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    retyped: tuple[str, ...] = ()
+    changes: tuple[ColumnChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionJudged(Event):
+    """A column does not land in the type that was wished or declared; ``reason`` says why, with the profile."""
+
+    name: ClassVar[str] = "precision_judged"
+    level: ClassVar[str] = "warning"
+
+    column: str
+    wished: str
+    landed: str
+    policy: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +255,22 @@ class DuplicatesResolved(Event):
     level: ClassVar[str] = "warning"
 
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletesFound(Event):
+    """The keys of source and target were compared. ``moved_keys`` were read from the source because ``differing`` of
+    ``buckets`` differed; ``missing_in_target`` are at the source only: late rows, which nobody touches. ``fraction`` is
+    that of the deleted among the target's live keys."""
+
+    name: ClassVar[str] = "deletes_found"
+
+    deleted: int
+    moved_keys: int
+    buckets: int
+    differing: int
+    missing_in_target: int
+    fraction: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +325,39 @@ class RowsBeyondNow(Event):
     level: ClassVar[str] = "warning"
 
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonHeld(Event):
+    """Rows above the safe horizon wait for transactions that are still open; ``bound`` is the largest cursor that is
+    read, ``behind_seconds`` how far the horizon lies behind the source's now (None: nobody knows)."""
+
+    name: ClassVar[str] = "horizon_held"
+
+    rows: int
+    bound: str
+    behind_seconds: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonStuck(HorizonHeld):
+    """The same, for longer than transactions usually last: someone should look after the one that is open."""
+
+    name: ClassVar[str] = "horizon_stuck"
+    level: ClassVar[str] = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonWaived(Event):
+    """By configuration no horizon is taken: rows of open transactions are covered by the lag alone (``lag``), or not at
+    all (``off``)."""
+
+    name: ClassVar[str] = "horizon_waived"
+    level: ClassVar[str] = "warning"
+
+    policy: str
+    lag: int
 
 
 @dataclass(frozen=True, slots=True)

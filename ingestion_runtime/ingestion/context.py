@@ -13,6 +13,7 @@ from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec, r
 from ingestion_runtime.planning.adaptive import AdaptivePlanner
 from ingestion_runtime.planning.probe import RowCountProbe
 from ingestion_runtime.planning.reread import effective_lag
+from ingestion_runtime.publishing.deletes import DeleteFinder
 from ingestion_runtime.publishing.grip import Grip
 from ingestion_runtime.publishing.identity import Identity
 from ingestion_runtime.publishing.ledger import Ledger
@@ -69,19 +70,23 @@ def build_context(run: RunContext, table: TableSpec, endpoints: Endpoints, grip:
     publisher = Publisher(endpoints.target, identity, lambda: grip.token, emitter, run.failpoints)
     sink = LakeSink(table, run.staging, endpoints.raw, publisher, emitter, grip.require)
     recovery = Recovery(endpoints.target, sink, ledger, grip, identity, emitter)
+    keys, fence = endpoints.keys, lambda: grip.token
+    finder = DeleteFinder(table, endpoints.source, endpoints.target, keys, run.staging, fence, emitter) if keys else None
     runtime = run.configuration.runtime
     return ExecutionContext(
         table=table,
         options=run.options,
         slicing=runtime.slicing,
         lag_seconds=effective_lag(table, run.options.wm_lag_seconds, runtime.lag_seconds),
+        horizon_wait=connection.horizon_wait_seconds,
         digest=identity.digest,
         finalize=runtime.finalize_full_refresh,
         reload=reload,
         settled=recovery.settle(reload=reload),
         source=endpoints.source,
+        deletes=finder,
         sink=sink,
-        planner=AdaptivePlanner(RowCountProbe(endpoints.source.count_rows)),
+        planner=AdaptivePlanner(RowCountProbe(endpoints.source.count_rows, endpoints.source.histogram)),
         ledger=ledger,
         grip=grip,
         metadata=run.metadata,

@@ -6,6 +6,7 @@ import traceback
 from ingestion_runtime.events.stack_hash import stack_hash
 from ingestion_runtime.model.errors import ConfigError, IngestionError, InterruptedRunError, TerminalError, TransientError
 from ingestion_runtime.model.result import Failure
+from ingestion_runtime.tools.hdfs import storage_fault
 
 _FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 _BUSY = ("database is locked", "SQLITE_BUSY", "CommitFailedException")
@@ -28,6 +29,9 @@ def classify(error: Exception, table: str, *, interrupted: bool) -> IngestionErr
 
 def _name(error: Exception, table: str) -> IngestionError:
     """Return an error that nobody foresaw as one that says whether another run may help."""
+    outage = storage_fault(error)
+    if outage is not None:
+        return outage
     text = _first_lines(error)
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or any(words in str(error) for words in _FULL):
@@ -51,7 +55,9 @@ def _name(error: Exception, table: str) -> IngestionError:
 
 def describe_failure(raised: Exception, error: IngestionError) -> Failure:
     """Return what results and events say of a failure; the type and the stack hash are those of what was raised."""
-    return Failure(type(raised).__name__, str(error), stack_hash(raised), error.exit_code)
+    changes = error.values.get("changes", ())
+    told = changes if isinstance(changes, tuple) else ()
+    return Failure(type(raised).__name__, str(error), stack_hash(raised), error.exit_code, told)
 
 
 def stack_text(raised: Exception) -> str:

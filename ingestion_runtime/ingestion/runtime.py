@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
-from ingestion_runtime.events.types import TableDone, TableFailed, TableStarted, ToolProgress
+from ingestion_runtime.events.types import SchemaDrift, TableDone, TableFailed, TableStarted, ToolProgress
 from ingestion_runtime.ingestion.context import RunContext, build_context
 from ingestion_runtime.ingestion.failures import classify, describe_failure, stack_text
 from ingestion_runtime.model.errors import IngestionError, InterruptedRunError
@@ -42,6 +42,7 @@ def _ingest_one_table(run: RunContext, table: TableSpec) -> TableResult:
             status=outcome.status,
             rows_read=outcome.rows_read,
             rows_written=outcome.rows_written,
+            rows_deleted=outcome.rows_deleted,
             duplicates=outcome.duplicates,
             quarantined=outcome.quarantined,
             slices=outcome.slices,
@@ -55,11 +56,13 @@ def _ingest_one_table(run: RunContext, table: TableSpec) -> TableResult:
         status=outcome.status,
         rows_read=outcome.rows_read,
         rows_written=outcome.rows_written,
+        rows_deleted=outcome.rows_deleted,
         duplicates=outcome.duplicates,
         quarantined=outcome.quarantined,
         slices=outcome.slices,
         watermark=outcome.watermark,
         seconds=seconds,
+        remark=outcome.remark,
     )
 
 
@@ -78,9 +81,10 @@ def _bring_up_to_date(run: RunContext, table: TableSpec) -> Outcome:
         run.state.refresh(endpoints.target.key)
         emitter.emit(ToolProgress("lease", f"holding {endpoints.target.key} with token {grip.token}"))
         context = build_context(run, table, endpoints, grip, emitter)
-        return STRATEGY_REGISTRY[table.mode].execute(context)
+        return STRATEGY_REGISTRY["backfill" if run.options.backfill else table.mode].execute(context)
     finally:
         _release(grip, table)
+        session.close()
 
 
 def _release(grip: Grip, table: TableSpec) -> None:
@@ -94,6 +98,8 @@ def _release(grip: Grip, table: TableSpec) -> None:
 def _fail(run: RunContext, table: TableSpec, raised: Exception, seconds: float) -> TableResult:
     error = classify(raised, table.name, interrupted=run.interrupted.is_set())
     failure = describe_failure(raised, error)
+    if failure.changes:
+        run.emitter.bind(table=table.name).emit(SchemaDrift(failure.changes))
     run.emitter.bind(table=table.name).emit(
         TableFailed(
             error_type=failure.type,

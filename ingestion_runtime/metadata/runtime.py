@@ -1,27 +1,27 @@
-"""Taking snapshots ahead of a run, and the schema check that strategies make against them."""
+"""Taking snapshots ahead of a run, and the schema check that strategies make against snapshot and target."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from ingestion_runtime.metadata.cache import MetadataCacheManager
-from ingestion_runtime.metadata.drift import SchemaDifference, compare_schema, compare_snapshots, judge
+from ingestion_runtime.metadata.difference import Difference, as_published, compare, follow
+from ingestion_runtime.metadata.drift import Verdict, judge
+from ingestion_runtime.metadata.precision import PrecisionGuardrails
 from ingestion_runtime.model.endpoint import MetadataCapableEndpoint
 from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
-from ingestion_runtime.model.schema import ColumnSnapshot, TableSnapshot
-from ingestion_runtime.model.spec import MetadataSpec, SchemaPolicy, TableSpec
-
-# A live schema knows landed types only; the source's own words come back with the next snapshot.
-_UNKNOWN_NATIVE_TYPE = "unknown"
+from ingestion_runtime.model.policy import ChangeKind, OnChange
+from ingestion_runtime.model.schema import ColumnChange, TableSnapshot
+from ingestion_runtime.model.spec import MetadataSpec, SinkFormat, TableSpec
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaCheck:
-    """A check that passed: what differs, and the columns that have to be added as NULL."""
+class SchemaDriftPolicy:
+    """Judges how the live columns of a table differ from what was accepted before, by the table's own policy."""
 
-    difference: SchemaDifference
-    missing: tuple[pa.Field, ...] = ()
+    def judge(self, difference: Difference, table: TableSpec, *, published: bool, replaces: bool) -> Verdict:
+        """Return what passes; raises TerminalError for the rest. See ``drift.judge``."""
+        return judge(difference, table, published=published, replaces=replaces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,79 +29,92 @@ class MetadataAccess:
     """What strategies see of the metadata. ``repository`` is None where metadata is switched off."""
 
     repository: MetadataCacheManager | None
-    policy: SchemaPolicy
+    drift: SchemaDriftPolicy = field(default_factory=SchemaDriftPolicy)
+    guardrails: PrecisionGuardrails = field(default_factory=PrecisionGuardrails)
 
-    def check(self, source_id: str, table: TableSpec, live: pa.Schema) -> SchemaCheck:
-        """Compare a table's live schema with its snapshot, and let the snapshot follow what the policy accepts.
+    def check(
+        self, source_id: str, table: TableSpec, live: TableSnapshot, published: pa.Schema | None, *, replaces: bool
+    ) -> Verdict:
+        """Judge a table's live columns, and let the snapshot follow what the policy accepts.
 
-        A missing column that may be missing stays in the snapshot, so that it keeps arriving as NULL. Without a
-        snapshot anything passes, unless ``require_snapshot``. Raises TerminalError for what the policy forbids.
+        Compared with the target's columns where there is a target (its types decide), else with the snapshot, which also
+        tells renames apart. A missing column that may be missing stays in the snapshot, so that it keeps arriving as
+        NULL. Without either anything passes, unless the policy asks for a snapshot. Raises TerminalError for what the
+        policy forbids.
         """
         known = self.repository.load(source_id, table.schema, table.table) if self.repository else None
-        if self.repository is None or known is None:
-            if self.policy.require_snapshot:
-                raise _no_snapshot(table)
-            return SchemaCheck(SchemaDifference())
-        difference = compare_schema(known, live)
-        verdict = judge(difference, self.policy, table)
-        if difference.added or difference.retyped:
-            self.repository.save(source_id, _follow(known, difference))
-        return SchemaCheck(difference, verdict.missing_allowed)
+        if known is None and table.policy.require_snapshot:
+            raise _no_snapshot(table)
+        now = follow(known, live)
+        before = known if published is None else as_published(known, published, now)
+        if before is None:
+            return Verdict()
+        difference = compare(before, now)
+        verdict = self.drift.judge(difference, table, published=published is not None, replaces=replaces)
+        if self.repository is not None and known is not None and compare(known, now):
+            self.repository.save(source_id, _remember(known, now, verdict, table))
+        return verdict
 
 
 def build_metadata_access(spec: MetadataSpec, cache: MetadataCacheManager) -> MetadataAccess:
-    """Return the schema check for a run; with ``enabled`` false it knows no snapshot."""
-    return MetadataAccess(cache if spec.enabled else None, spec.policy)
+    """Return repository, drift policy and precision guardrails of a run; with ``enabled`` false it knows no snapshot."""
+    return MetadataAccess(cache if spec.enabled else None)
 
 
 def collect_metadata(
     endpoints: Iterable[tuple[str, TableSpec, MetadataCapableEndpoint]],
     cache: MetadataCacheManager,
-    policy: SchemaPolicy,
+    tell: Callable[[TableSpec, tuple[ColumnChange, ...]], None] = lambda *_: None,
 ) -> Mapping[str, IngestionError]:
-    """Describe the tables whose snapshot is absent or stale, and save what the policy accepts.
+    """Describe the tables whose snapshot is absent or stale, and save what each table's policy accepts.
 
     ``endpoints`` are (source id, table, endpoint). A snapshot is what was last accepted: where the live description
-    differs from it in a way that ``policy`` forbids, the old one stays, so that a vanished column is not forgotten when
-    the snapshot ages. Returns the errors by table name (``schema.table``); they do not stop the other tables. Raises
-    ConfigError at once (credentials).
+    differs from it in a way that the policy forbids, the old one stays, so that a vanished column is not forgotten when
+    the snapshot ages. ``tell`` is given the accepted changes that a comparison with the target will not show. Returns the
+    errors by table name (``schema.table``); they do not stop the other tables. Raises ConfigError at once (credentials).
     """
     failures: dict[str, IngestionError] = {}
     for source_id, table, endpoint in endpoints:
         try:
-            _collect(source_id, table, endpoint, cache, policy)
+            changes = _collect(source_id, table, endpoint, cache)
         except (TerminalError, TransientError) as error:
             failures[table.name] = error
+        else:
+            if changes:
+                tell(table, changes)
     return failures
 
 
 def _collect(
-    source_id: str,
-    table: TableSpec,
-    endpoint: MetadataCapableEndpoint,
-    cache: MetadataCacheManager,
-    policy: SchemaPolicy,
-) -> None:
+    source_id: str, table: TableSpec, endpoint: MetadataCapableEndpoint, cache: MetadataCacheManager
+) -> tuple[ColumnChange, ...]:
     known = cache.load(source_id, table.schema, table.table)
     if known is not None and cache.is_fresh(known):
-        return
+        return ()
     # Named as the configuration names it: a source may fold case, and the check looks for the configured name.
-    live = replace(endpoint.describe(), schema=table.schema, table=table.table)
-    if known is not None:
-        missing = judge(compare_snapshots(known, live), policy, table).missing_allowed
-        kept = {field.name for field in missing}
-        live = replace(live, columns=(*live.columns, *(c for c in known.columns if c.name in kept)))
-    cache.save(source_id, live)
+    live = follow(known, replace(endpoint.describe(), schema=table.schema, table=table.table))
+    if known is None:
+        cache.save(source_id, live)
+        return ()
+    verdict = judge(compare(known, live), table, published=False, replaces=False)
+    cache.save(source_id, replace(_remember(known, live, verdict, table), taken_at=live.taken_at))
+    shown_later = table.sink is SinkFormat.ICEBERG
+    return tuple(c for c in verdict.changes if not shown_later or c.change == ChangeKind.NULLABILITY)
 
 
-def _follow(known: TableSnapshot, difference: SchemaDifference) -> TableSnapshot:
-    retyped = {change.name: change.after for change in difference.retyped}
-    columns = [
-        replace(c, landed_type=retyped[c.name], native_type=_UNKNOWN_NATIVE_TYPE) if c.name in retyped else c
-        for c in known.columns
-    ]
-    columns += [ColumnSnapshot(c.name, _UNKNOWN_NATIVE_TYPE, c.type, nullable=True) for c in difference.added]
-    return replace(known, columns=tuple(columns))
+def _remember(known: TableSnapshot, live: TableSnapshot, verdict: Verdict, table: TableSpec) -> TableSnapshot:
+    """Return the accepted columns: those that are read, with the missing ones that may be missing.
+
+    A column that is not read stays unknown, so that it is new again on the day on which the policy lets it in. The age is
+    that of the last full description.
+    """
+    columns = [column for column in live.columns if column.name not in verdict.shape.skipped]
+    if table.policy.renamed is OnChange.IGNORE:
+        columns = [replace(column, former=()) for column in columns]
+    there = {column.name for column in live.columns} | {former for column in columns for former in column.former}
+    # Whoever bears its identity from now on is another column.
+    gone = [replace(column, gone=True, identity=None) for column in known.columns if column.name not in there]
+    return replace(live, columns=(*columns, *gone), taken_at=known.taken_at)
 
 
 def _no_snapshot(table: TableSpec) -> TerminalError:

@@ -5,6 +5,7 @@ from datetime import date
 from enum import StrEnum
 
 from ingestion_runtime.model.cursor import Fingerprint, Slice, Watermark
+from ingestion_runtime.model.keys import KeyComparison, KeyFingerprint
 
 
 class WriteMode(StrEnum):
@@ -50,12 +51,18 @@ class IngestionPlan:
     fingerprint: Fingerprint | None
     metadata: PlannerMetadata
 
+    @property
+    def reads(self) -> tuple[Slice, ...]:
+        """The slices in which rows are read; the one for tombstones, which comes last, is none of them."""
+        return tuple(piece for piece in self.slices if not piece.tombstones)
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """Proof of one publish. It lives in the target and moves in the same commit as the data.
 
     ``reading`` is what the rows were read by (see ``spec.reading``): under another reading the watermark would lie.
+    ``keys`` are the source's keys when nothing was left to delete; None where they were not compared, or not with certainty.
     """
 
     batch_id: str
@@ -70,6 +77,7 @@ class Receipt:
     owner: str
     rows: int
     reading: tuple[tuple[str, str], ...] = ()
+    keys: KeyFingerprint | None = None
 
     @property
     def mark(self) -> "PublishedMark":
@@ -111,15 +119,22 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class SchemaField:
-    """One column of a staged file: name and type as pyarrow spells it (``decimal128(10, 2)``)."""
+    """One column of a staged file: name and type as pyarrow spells it (``decimal128(10, 2)``).
+
+    ``former`` is the name under which the target knows the column, where it was renamed at the source.
+    """
 
     name: str
     type: str
+    former: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SliceManifest:
-    """What one attempt staged for one slice. Written last: a slice without a manifest was not staged."""
+    """What one attempt staged for one slice. Written last: a slice without a manifest was not staged.
+
+    ``comparison`` says how tombstones were found; other slices have none.
+    """
 
     batch_id: str
     base: str | None
@@ -128,6 +143,7 @@ class SliceManifest:
     files: tuple[StagedFile, ...]
     fields: tuple[SchemaField, ...]
     quarantine: tuple[StagedFile, ...] = ()
+    comparison: KeyComparison | None = None
 
     @property
     def rows(self) -> int:
@@ -156,10 +172,11 @@ class RawManifest:
     files: tuple[StagedFile, ...]
     fields: tuple[SchemaField, ...]
     quarantined: int = 0
+    tombstones: tuple[StagedFile, ...] = ()
 
     @property
     def rows(self) -> int:
-        """Rows in all files, quarantined ones not included."""
+        """Rows in all files, quarantined ones and tombstones not included."""
         return sum(file.rows for file in self.files)
 
 
@@ -197,10 +214,12 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class Publication:
     """How a batch ended: the receipt that now stands, the target's location, rows written, and whether anything became
-    visible (``changed``). ``duplicates`` counts rows that lost against a newer row of the same key in the batch."""
+    visible (``changed``). ``duplicates`` counts rows that lost against a newer row of the same key in the batch, ``deleted``
+    rows that were removed or marked because the source no longer has them."""
 
     receipt: Receipt | None
     location: str | None
     rows: int
     changed: bool
     duplicates: int = 0
+    deleted: int = 0

@@ -59,15 +59,31 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The rows whose column ``column`` lies above ``low`` (exclusive) up to ``high`` (inclusive); None: no bound there.
+
+    The first range of a cover also takes the rows without a value, which a primary key should not have.
+    """
+
+    column: str
+    low: Watermark | None
+    high: Watermark | None
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
     """One piece of work for a source: a window of the cursor, a re-read set, or (neither given) the whole table.
 
-    A later ordinal holds newer cursor values: where a key occurs in two slices, the later one wins.
+    A later ordinal holds newer cursor values: where a key occurs in two slices, the later one wins. ``keys`` takes of
+    that work only the rows in a range of the primary key's first column. ``tombstones`` is no read of rows: the keys that
+    the source no longer has are looked for, once everything else is staged.
     """
 
     ordinal: int
     window: Interval | None = None
     reread: ReRead | None = None
+    keys: KeyRange | None = None
+    tombstones: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +91,12 @@ class CursorBounds:
     """What the source says of its cursor, in one statement.
 
     ``low`` and ``high`` are the smallest and the largest cursor above ``after`` and not beyond the source's own now
-    (None: there is none); ``beyond`` counts rows later than now, ``nulls`` rows without a cursor.
+    (None: there is none); ``beyond`` counts rows later than now, ``nulls`` rows without a cursor. Under a ceiling both
+    ends lie at or below it, and ``held`` counts the rows above it that are not beyond now.
     """
 
     low: Watermark | None
     high: Watermark | None
     beyond: int
     nulls: int
+    held: int = 0

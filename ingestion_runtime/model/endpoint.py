@@ -1,5 +1,6 @@
 """The seam: what is read and what is written, as protocols. Engines and sinks meet here and nowhere else."""
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -7,8 +8,20 @@ from typing import Protocol
 import pyarrow as pa
 
 from ingestion_runtime.model.batch import Batch, Publication, RawBatch, StagedSlice
-from ingestion_runtime.model.cursor import CursorBounds, CursorType, Fingerprint, Interval, ReRead, Slice, Watermark
-from ingestion_runtime.model.schema import TableSnapshot
+from ingestion_runtime.model.cursor import (
+    CursorBounds,
+    CursorType,
+    Fingerprint,
+    Interval,
+    KeyRange,
+    ReRead,
+    Slice,
+    Watermark,
+)
+from ingestion_runtime.model.density import Cell
+from ingestion_runtime.model.horizon import Ceiling, CursorClock, Horizon
+from ingestion_runtime.model.keys import KeyBuckets
+from ingestion_runtime.model.schema import ColumnProfile, TableSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,37 @@ class IngestColumns:
     slice: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReadSplit:
+    """A read failed for its size, and its rows are read in two halves. ``depth`` counts how often they have been halved
+    by now, ``reason`` is why the read failed."""
+
+    depth: int
+    reason: str
+
+
+#: Begins the names of the directories in which a read that was divided leaves its files.
+READ_PART = "read="
+#: Told before the first half is read; what it raises ends the read.
+OnSplit = Callable[[ReadSplit], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the rows of a batch differ from what the source would give by itself.
+
+    ``skipped`` columns are not read, ``missing`` ones arrive as NULL, ``landing`` ones arrive in the type given, and a
+    value that it does not hold is refused. ``renamed`` are (name now, name in the target); ``replaced`` are the columns
+    whose type in the target gives way to the new one.
+    """
+
+    skipped: tuple[str, ...] = ()
+    missing: tuple[pa.Field, ...] = ()
+    landing: tuple[pa.Field, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    replaced: tuple[str, ...] = ()
+
+
 class Extract(Protocol):
     """Rows that a source is ready to give. Lazy: nothing is read before ``write_parquet``."""
 
@@ -40,8 +84,17 @@ class Extract(Protocol):
         """The columns as they will land, without the ingest columns."""
         ...
 
+    @property
+    def renamed(self) -> Mapping[str, str]:
+        """The columns that bear another name in the target: the name there by the name here."""
+        ...
+
     def with_missing(self, fields: tuple[pa.Field, ...]) -> "Extract":
         """Return the same rows with these columns added as NULL."""
+        ...
+
+    def shaped(self, shape: Shape) -> "Extract":
+        """Return the same rows in another shape; raises TerminalError for a type in which a column cannot land."""
         ...
 
     def with_ingest_cols(self, columns: IngestColumns) -> "Extract":
@@ -49,7 +102,10 @@ class Extract(Protocol):
         ...
 
     def write_parquet(self, directory: str) -> None:
-        """Read the rows and write them as Parquet files into ``directory``, which must not exist yet."""
+        """Read the rows and write them as Parquet files into ``directory``, which must not exist yet.
+
+        A read that was too large may leave its files in directories ``read=*`` below it.
+        """
         ...
 
 
@@ -67,21 +123,64 @@ class SourceEndpoint(MetadataCapableEndpoint, Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def probe_bounds(self, after: Watermark) -> CursorBounds:
-        """Return what lies above ``after`` (exclusive), up to the source's own now."""
+    def probe_bounds(self, after: Watermark, ceiling: Ceiling | None = None) -> CursorBounds:
+        """Return what lies above ``after`` (exclusive), up to the source's own now and to the ceiling, if there is one."""
+        ...
+
+    def horizon(self) -> Horizon | None:
+        """Look at the source's open transactions; None where no later commit can bring an earlier cursor."""
+        ...
+
+    def clock(self) -> CursorClock | None:
+        """Return how the cursor tells time; None where it is no clock."""
+        ...
+
+    def largest(self, after: Watermark) -> Watermark | None:
+        """Return the largest cursor above ``after`` that is visible now; None when there is none."""
         ...
 
     def count_rows(self, window: Interval) -> int:
         """Return the number of rows whose cursor lies in the window."""
         ...
 
+    def histogram(self, edges: Sequence[int]) -> tuple[Cell, ...]:
+        """Return the rows of each cell (e0, e1], (e1, e2] ... of the cursor, by one query; ``edges`` are ascending ticks."""
+        ...
+
     def fingerprint(self, subject: ReRead) -> Fingerprint:
         """Return count and content hash of a re-read set, by one query."""
         ...
 
-    def read_full(self) -> Extract: ...
+    def key_buckets(self) -> KeyBuckets:
+        """Return the fingerprints of the primary keys by bucket, by one query. Rows with a NULL in the key take no part."""
+        ...
 
-    def read_slice(self, piece: Slice) -> Extract: ...
+    def read_keys(self, buckets: Collection[str]) -> Extract:
+        """Return the primary keys of these buckets, as they land; of more, where the source cannot pick them."""
+        ...
+
+    def key_ranges(self, column: str, rows: int, most: int) -> tuple[KeyRange, ...]:
+        """Return ranges of a column that together take every row, of about ``rows`` rows each and ``most`` of them at most.
+
+        One range for a column that cannot be cut, such as a text.
+        """
+        ...
+
+    def described(self) -> TableSnapshot:
+        """Return the description by which this endpoint reads; the source is asked for it once."""
+        ...
+
+    def profile(self, wanted: Mapping[str, pa.DataType]) -> tuple[ColumnProfile, ...]:
+        """Return, by one aggregate query over all rows, whether the values of columns fit these types.
+
+        Columns whose values fit by their own declaration are left out and cost nothing. Raises TerminalError for a type
+        that no value of the column could have.
+        """
+        ...
+
+    def read_full(self, on_split: OnSplit | None = None) -> Extract: ...
+
+    def read_slice(self, piece: Slice, on_split: OnSplit | None = None) -> Extract: ...
 
 
 class SinkEndpoint(Protocol):

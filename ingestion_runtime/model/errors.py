@@ -7,6 +7,7 @@
     │   └── RefusedBatchError  what was staged must not be published; the next run reads again
     ├── TransientError         exit 3: worth a retry (unreachable, disk full)
     │   ├── PublishRaceError   a compare-and-set was refused
+    │   ├── OversizedReadError a read was too large for memory or time; smaller ones may not be
     │   ├── SpoiltBatchError   what was staged is of no use any more; the next run reads again
     │   └── LeaseHeldError     exit 4: a living run holds the table
     ├── OutcomeUnknownError    exit 3: a commit was sent and not answered; the next run reads the receipt
@@ -51,6 +52,10 @@ class TransientError(IngestionError):
     """Something outside was not available; the same command is worth running again."""
 
     exit_code = 3
+
+
+class OversizedReadError(TransientError):
+    """A read failed for its size: memory ran out, or a time limit struck. Fewer rows at once may get through."""
 
 
 class RefusedBatchError(TerminalError):

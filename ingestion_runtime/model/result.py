@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from ingestion_runtime.model.schema import ColumnChange
+
 
 class TableStatus(StrEnum):
     """``done``: something was published; ``unchanged``: nothing new; ``skipped``: complete for this load date already."""
@@ -17,29 +19,36 @@ class TableStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a table failed; ``stack_hash`` groups equal failures, ``exit_code`` is what it means for the process."""
+    """Why a table failed; ``stack_hash`` groups equal failures, ``exit_code`` is what it means for the process.
+
+    ``changes`` is the whole difference of its columns, where that is the reason.
+    """
 
     type: str
     message: str
     stack_hash: str
     exit_code: int
+    changes: tuple[ColumnChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TableResult:
-    """One table in one run. Rows as read from the source and as published; seconds are wall time."""
+    """One table in one run. Rows as read from the source and as published; seconds are wall time; ``remark`` is what
+    people should read beside them."""
 
     table: str
     mode: str
     status: TableStatus
     rows_read: int = 0
     rows_written: int = 0
+    rows_deleted: int = 0
     duplicates: int = 0
     quarantined: int = 0
     slices: int = 0
     watermark: str | None = None
     seconds: float = 0.0
     failure: Failure | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

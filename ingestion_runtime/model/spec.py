@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ingestion_runtime.model.cursor import CursorType, Watermark
+from ingestion_runtime.model.horizon import HorizonPolicy
+from ingestion_runtime.model.policy import Guardrails, SchemaPolicy
 
 
 class Secret(Protocol):
@@ -32,6 +34,14 @@ class NullKeys(StrEnum):
     QUARANTINE = "quarantine"
 
 
+class Deletes(StrEnum):
+    """What happens to rows of an incremental table that the source no longer has."""
+
+    IGNORE = "ignore"
+    SOFT = "soft"
+    HARD = "hard"
+
+
 class NullCursor(StrEnum):
     """What happens to rows without a cursor in an incremental table."""
 
@@ -51,7 +61,10 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSpec:
-    """One named source database. ``database`` is a file path for SQLite (absolute after loading)."""
+    """One named source database. ``database`` is a file path for SQLite (absolute after loading).
+
+    ``horizon_wait_seconds``: how long a table whose cursor is no clock waits for open transactions to end.
+    """
 
     name: str
     dialect: str
@@ -64,6 +77,7 @@ class ConnectionSpec:
     connect_timeout_seconds: int = 10
     jdbc_properties: tuple[tuple[str, str], ...] = ()
     identity: str | None = None
+    horizon_wait_seconds: int = 5
 
     @property
     def address(self) -> str:
@@ -76,11 +90,14 @@ class ConnectionSpec:
 
 @dataclass(frozen=True, slots=True)
 class PartitionRead:
-    """A read split over several connections by strides of a numeric, date or timestamp column (Spark's meaning)."""
+    """A read split over several connections by ranges of a numeric, date or timestamp column that follow its rows.
+
+    ``lower`` and ``upper`` are Spark's bounds: accepted, checked to be values of the column, and not needed.
+    """
 
     column: str
-    lower: str
-    upper: str
+    lower: str | None
+    upper: str | None
     partitions: int
 
 
@@ -95,7 +112,11 @@ class PartitionField:
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """One table of a configuration."""
+    """One table of a configuration.
+
+    ``lag`` is the lag of an int cursor, in its own units. ``cursor_timezone`` is the IANA name of the zone whose wall
+    clock a cursor without a zone shows.
+    """
 
     schema: str
     table: str
@@ -115,6 +136,13 @@ class TableSpec:
     merge_filter: str | None = None
     null_keys: NullKeys = NullKeys.REFUSE
     null_cursor: NullCursor = NullCursor.READ
+    horizon: HorizonPolicy = HorizonPolicy.STRICT
+    cursor_timezone: str | None = None
+    lag: int | None = None
+    deletes: Deletes = Deletes.IGNORE
+    max_delete_fraction: float = 0.1
+    policy: SchemaPolicy = field(default_factory=SchemaPolicy)
+    guardrails: Guardrails = field(default_factory=Guardrails)
 
     @property
     def name(self) -> str:
@@ -172,12 +200,17 @@ class StagingSpec:
 
 @dataclass(frozen=True, slots=True)
 class CatalogSpec:
-    """The Iceberg catalog. ``name_pattern`` yields ``namespace.table`` from ``{schema}`` and ``{table}``."""
+    """The Iceberg catalog. ``name_pattern`` yields ``namespace.table`` from ``{schema}`` and ``{table}``.
+
+    A SQL catalog has either ``database``, the path of an SQLite file, or ``connection``, a PostgreSQL database; a Hadoop
+    catalog has neither. ``warehouse`` is a local path or hdfs://.
+    """
 
     name: str
-    database: str
+    database: str | None
     warehouse: str
     name_pattern: str = "{schema}.{table}"
+    connection: ConnectionSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,23 +232,17 @@ class LoggingSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class SchemaPolicy:
-    """What a schema check may let pass."""
-
-    require_snapshot: bool = False
-    allow_new_columns: bool = True
-    allow_missing_columns: bool = False
-    allow_type_changes: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class MetadataSpec:
-    """The cache of catalog snapshots. ``ttl_hours`` 0 means: describe at every run."""
+    """The cache of catalog snapshots. ``ttl_hours`` 0 means: describe at every run.
+
+    ``policy`` and ``guardrails`` are what holds for tables that say nothing else; every table carries its own.
+    """
 
     enabled: bool = True
     cache_path: str = "metadata"
     ttl_hours: int = 24
     policy: SchemaPolicy = field(default_factory=SchemaPolicy)
+    guardrails: Guardrails = field(default_factory=Guardrails)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +285,15 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line adds to a configuration, for one run."""
+    """What the command line adds to a configuration, for one run.
+
+    ``backfill``: read what lies at or below the watermark again and merge it; ``backfill_columns`` must be there.
+    """
 
     run_id: str
     load_date: date
     wm_lag_seconds: int | None = None
     heartbeat_seconds: int = 120
     reload: frozenset[str] = frozenset()
+    backfill: bool = False
+    backfill_columns: tuple[str, ...] = ()

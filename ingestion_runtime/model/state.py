@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ingestion_runtime.model.batch import Batch, Lease, Receipt, TableKey
 from ingestion_runtime.model.cursor import Fingerprint
+from ingestion_runtime.model.horizon import CursorSample
 
 
 class Phase(StrEnum):
@@ -113,6 +114,14 @@ class StateStore(Protocol):
 
     def close_batch(self, batch: Batch, outcome: str) -> None:
         """Mark a batch ``published``, ``unchanged`` or ``abandoned``."""
+        ...
+
+    def load_samples(self, key: TableKey) -> tuple[CursorSample, ...]:
+        """The cursor samples kept for a table, oldest first."""
+        ...
+
+    def keep_samples(self, key: TableKey, samples: Sequence[CursorSample]) -> None:
+        """Keep exactly these samples of a table; whoever holds its lease calls it."""
         ...
 
     def acquire_lease(self, key: TableKey, holder: Holder, floor: int) -> Lease:

@@ -1,12 +1,14 @@
 """A published table as the protocol sees it: a head that moves by compare-and-set, and branches no reader looks at."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey
+from ingestion_runtime.model.endpoint import IngestColumns
+from ingestion_runtime.model.keys import KeyFingerprint, KeysMissed, TargetKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,35 @@ class TargetHead:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The files of a batch, absolute, with their columns and the rows that their manifests promise."""
+    """The files of a batch, absolute, with their columns and the rows that their manifests promise.
+
+    ``tombstones`` are files of keys that the source no longer has, ``deleted`` of them; they may be all there is.
+    ``keys`` are what the receipt shall remember of the source's keys. ``renamed`` are (name now, name in the target), and
+    with ``replaces`` the payload becomes the whole table.
+    """
 
     files: tuple[str, ...]
     schema: pa.Schema
     rows: int
+    tombstones: tuple[str, ...] = ()
+    deleted: int = 0
+    keys: KeyFingerprint | None = None
+    renamed: tuple[tuple[str, str], ...] = ()
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """What became of a batch's tombstones on its branch.
+
+    ``tombstones`` counted in their files; ``alive`` of their keys that readers would still see; ``live`` rows that readers
+    would see, and ``expected``: those of the base, and the batch's new keys, without the tombstones.
+    """
+
+    tombstones: int
+    alive: int
+    live: int
+    expected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +68,7 @@ class Written:
     ``rows`` counted in the staged files by whoever wrote them; ``keys`` distinct keys among them; ``found`` rows of the
     branch that carry one of those keys (merge only, else equal to ``keys``); ``null_keys`` staged rows with a NULL in the
     key; ``total`` rows on the branch; ``added`` rows written; ``changed``: the branch differs from its base. Without a
-    primary key ``keys`` equals ``rows``.
+    primary key ``keys`` equals ``rows``. ``replaced`` are columns that get another type with the publish.
     """
 
     branch: str
@@ -55,6 +81,29 @@ class Written:
     total: int
     added: int
     changed: bool
+    buried: Buried | None = None
+    replaced: tuple[str, ...] = ()
+
+
+class TargetKeyReader(Protocol):
+    """The primary keys of one table. Reads only; starts an engine."""
+
+    def compare(self, snapshot: str | None, staged: Sequence[str]) -> TargetKeys:
+        """Return the live keys at ``snapshot`` (None: an empty table) united with those in staged files, by bucket."""
+        ...
+
+    def write_missing(
+        self,
+        snapshot: str | None,
+        staged: Sequence[str],
+        moved: str,
+        buckets: Collection[str],
+        columns: IngestColumns,
+        to: str,
+    ) -> KeysMissed:
+        """Write tombstones into the directory ``to``, which must not exist yet: the live keys at ``snapshot`` in these
+        buckets that are neither staged nor among the keys in the directory ``moved``."""
+        ...
 
 
 class TargetTable(Protocol):
@@ -64,11 +113,15 @@ class TargetTable(Protocol):
     def key(self) -> TableKey: ...
 
     def location(self) -> str | None:
-        """The current location by one cheap look-up, None when there is no table. Never starts an engine."""
+        """The current location by one cheap look-up, None without a table. Starts an engine for a Hadoop catalog only."""
         ...
 
     def head(self) -> TargetHead | None:
-        """The full head, None when there is no table. Never starts an engine."""
+        """The full head, None when there is no table. Starts an engine where the table lies on HDFS."""
+        ...
+
+    def columns(self) -> pa.Schema | None:
+        """The columns whose types bind what lands, in those types; None where there is no table, or none of that kind."""
         ...
 
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:

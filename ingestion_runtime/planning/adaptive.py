@@ -1,5 +1,6 @@
 """From frozen bounds to slices: the default planner."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import SlicingPolicy
 from ingestion_runtime.planning.probe import RowCountProbe
 from ingestion_runtime.planning.request import PlannerRequest
-from ingestion_runtime.planning.slices import is_splittable, slice_count, split_from_first
+from ingestion_runtime.planning.slices import is_splittable, slice_count, split_by_rows, split_from_first
 from ingestion_runtime.planning.watermark import duration_hours, is_above
 
 
@@ -41,7 +42,8 @@ class AdaptivePlanner:
         """Return the plan: the re-read set first where there is one, then the windows from old to new, numbered from 0.
 
         The plan's watermark is ``upper``, or ``lower`` where nothing lies above it. The rows are probed only where the
-        answer can change the plan: slicing enabled, a window that can be cut. Raises TerminalError when the source
+        answer can change the plan: slicing enabled, a window that can be cut. Only a window that is to be cut is looked at
+        more closely, to cut it where its rows are. Raises TerminalError when the source
         cannot compare this cursor; what the probe raises passes through.
         """
         _confirm_capabilities(request)
@@ -71,8 +73,14 @@ class AdaptivePlanner:
             return _Cut((window,), None, False, "a text cursor is never split: 1 slice")
         rows = self._probe.count(window) if self._probe else None
         hours = _hours_with_rows(window, request)
-        pieces = split_from_first(window, request.first, slice_count(rows, hours, request.policy))
-        return _Cut(pieces, rows, self._probe is not None, _reason(rows, hours, request.policy, len(pieces)))
+        wanted = slice_count(rows, hours, request.policy)
+        counts = self._probe.histogram if self._probe else None
+        if wanted == 1 or counts is None:
+            pieces = split_from_first(window, request.first, wanted)
+            return _Cut(pieces, rows, self._probe is not None, _reason(rows, hours, request.policy, len(pieces)))
+        cut = split_by_rows(window, request.first, wanted, counts)
+        reason = _reason(rows, hours, request.policy, len(cut)) + _ties(wanted, [held for _, held in cut])
+        return _Cut(tuple(piece for piece, _ in cut), rows, probed=True, reason=reason)
 
 
 def full_plan() -> IngestionPlan:
@@ -120,6 +128,12 @@ def _window(request: PlannerRequest) -> Interval | None:
 def _hours_with_rows(window: Interval, request: PlannerRequest) -> float | None:
     start = request.first if request.first and is_above(request.first, window.low) else window.low
     return duration_hours(start, window.high)
+
+
+def _ties(wanted: int, rows: Sequence[int]) -> str:
+    """Say it where a slice is much larger than its share: rows with one cursor value cannot be cut apart."""
+    largest = max(rows, default=0)
+    return f"; {largest:,} rows share one cursor value" if largest > 2 * sum(rows) / wanted else ""
 
 
 def _reason(rows: int | None, hours: float | None, policy: SlicingPolicy, made: int) -> str:

@@ -8,9 +8,12 @@ from ingestion_runtime.planning.watermark import subtract_lag
 def effective_lag(table: TableSpec, command_line: int | None, runtime: int = 0) -> int:
     """Return the lag in seconds: the command line's, else the table's, else the runtime's.
 
-    A cursor that is no clock has none: what holds for all tables of a run is not meant for it.
+    What holds for all tables of a run is not meant for a cursor that is no clock: an int one has its table's ``lag``, in
+    its own units, a text one has none.
     """
-    if table.incr_col_type in (CursorType.INT, CursorType.TEXT):
+    if table.incr_col_type is CursorType.INT:
+        return table.lag or 0
+    if table.incr_col_type is CursorType.TEXT:
         return table.lag_seconds or 0
     if command_line is not None:
         return command_line

@@ -4,6 +4,7 @@ from itertools import pairwise
 from math import ceil
 
 from ingestion_runtime.model.cursor import CursorType, Interval, Watermark
+from ingestion_runtime.model.density import Counts, cut_by_rows
 from ingestion_runtime.model.spec import SlicingPolicy
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
 
@@ -51,6 +52,23 @@ def split_from_first(interval: Interval, first: Watermark | None, pieces: int) -
         return split_interval(interval, pieces)
     head, *rest = split_interval(Interval(from_ticks(cursor_type, start), interval.high), pieces)
     return (Interval(low, head.high), *rest)
+
+
+def split_by_rows(
+    interval: Interval, first: Watermark | None, pieces: int, counts: Counts
+) -> tuple[tuple[Interval, int], ...]:
+    """Return at most ``pieces`` windows with their rows, cut where the rows are; they cover exactly ``interval``.
+
+    Ordered, adjacent, none without a tick, and none with more than twice its share of the rows unless they share one
+    cursor value (``model.density`` says how, and what ``counts`` is asked). ``first`` is the smallest cursor present: the
+    first window takes the empty stretch before it. The interval must be of a splittable type; an empty one yields nothing.
+    """
+    kind, low, high = interval.low.type, to_ticks(interval.low), to_ticks(interval.high)
+    # One tick below: the windows exclude their low end, and the first row shall lie inside.
+    start = low if first is None else max(low, min(to_ticks(first) - 1, high - 1))
+    cut = cut_by_rows(start, high, pieces, counts)
+    edges = [interval.low, *(from_ticks(kind, piece.high) for piece in cut[:-1]), interval.high]
+    return tuple((Interval(*ends), piece.rows) for ends, piece in zip(pairwise(edges), cut, strict=True)) if cut else ()
 
 
 def slice_count(rows: int | None, duration_hours: float | None, policy: SlicingPolicy) -> int:

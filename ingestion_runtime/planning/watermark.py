@@ -14,11 +14,10 @@ _EPOCHS = (CursorType.EPOCH_SECONDS, CursorType.EPOCH_MILLIS)
 
 
 def subtract_lag(watermark: Watermark, seconds: int) -> Watermark:
-    """Return the watermark ``seconds`` earlier, never later than ``watermark`` itself.
+    """Return the watermark ``seconds`` earlier, never later than ``watermark`` itself; an int one moves by its own units.
 
     A date moves by whole days, rounded up, so that every row of the lag is covered. Epochs stop at 0, timestamps and
-    dates at the first moment of year 1. Raises ConfigError for a negative lag, and for any lag but 0 on an integer or
-    text cursor, where seconds mean nothing.
+    dates at the first moment of year 1. Raises ConfigError for a negative lag, and for any lag but 0 on a text cursor.
     """
     if seconds == 0:
         return watermark
@@ -67,6 +66,8 @@ def duration_hours(low: Watermark, high: Watermark) -> float | None:
 def _ticks_of_lag(cursor_type: CursorType, seconds: int) -> int:
     if cursor_type is CursorType.DATE:
         return -(-seconds // _SECONDS_PER_DAY)
+    if cursor_type is CursorType.INT:
+        return seconds
     per_second = _TICKS_PER_SECOND.get(cursor_type)
     if per_second is None:
         raise ConfigError(

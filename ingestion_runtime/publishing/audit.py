@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ingestion_runtime.model.batch import Batch, WriteMode
 from ingestion_runtime.model.errors import RefusedBatchError
-from ingestion_runtime.model.target import Payload, Written
+from ingestion_runtime.model.target import Buried, Payload, Written
 
 
 def audit(batch: Batch, payload: Payload, written: Written) -> None:
@@ -29,6 +29,8 @@ def _find(batch: Batch, payload: Payload, written: Written) -> Iterator[str]:
         yield (
             f"{written.keys} keys were merged, the table holds {written.found} rows for them (does merge_filter miss some?)"
         )
+    if written.buried is not None:
+        yield from _find_buried(payload, written.buried)
     if batch.write is WriteMode.REPLACE:
         keeps_newest = batch.mode == "scd1"
         if not keeps_newest and written.keys != written.rows:
@@ -36,3 +38,12 @@ def _find(batch: Batch, payload: Payload, written: Written) -> Iterator[str]:
         expected = written.keys if keeps_newest else written.rows
         if written.total != expected:
             yield f"the table would hold {written.total} rows, expected {expected}"
+
+
+def _find_buried(payload: Payload, buried: Buried) -> Iterator[str]:
+    if buried.tombstones != payload.deleted:
+        yield f"{buried.tombstones} tombstones were applied, the manifests promise {payload.deleted}"
+    if buried.alive:
+        yield f"{buried.alive} keys that the source no longer has would still be there"
+    if buried.live != buried.expected:
+        yield f"the table would show {buried.live} rows after the deletes, expected {buried.expected}"

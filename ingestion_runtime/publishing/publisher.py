@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
+import pyarrow as pa
+
 from ingestion_runtime.events.types import DuplicatesResolved, Emitter, PublishRetried
 from ingestion_runtime.model.batch import Batch, Publication, Receipt
 from ingestion_runtime.model.errors import (
@@ -45,6 +47,10 @@ class Publisher:
         self._failpoints = failpoints
         self._table = identity.table
 
+    def columns(self) -> pa.Schema | None:
+        """Return the target's columns; see ``TargetTable.columns``."""
+        return self._target.columns()
+
     def publish(self, batch: Batch, payload: Payload, land: Callable[[], object]) -> Publication:
         """Make the payload visible with its receipt, or leave everything as it was.
 
@@ -70,15 +76,18 @@ class Publisher:
         )
 
     def _attempt(self, batch: Batch, payload: Payload, head: TargetHead, land: Callable[[], object]) -> Publication:
-        written = self._target.write(batch, uuid.uuid4().hex[:8], payload, head)
+        if payload.files or payload.deleted:
+            written = self._target.write(batch, uuid.uuid4().hex[:8], payload, head)
+        else:
+            written = _nothing(head)
         try:
             self._failpoints.hit("after-branch", self._table)
             audit(batch, payload, written)
-            if not written.changed and head.receipt and head.receipt.watermark == batch.plan.watermark:
+            if not written.changed and head.receipt and _says_the_same(head.receipt, batch, payload):
                 return self._leave_as_it_was(batch, head, written)
             land()
             self._failpoints.hit("before-publish", self._table)
-            publication = self._commit(batch, head, written)
+            publication = self._commit(batch, payload, head, written)
         except (OutcomeUnknownError, PublishRaceError):
             raise
         except IngestionError:
@@ -88,11 +97,12 @@ class Publisher:
         self._failpoints.hit("after-publish", self._table)
         return publication
 
-    def _commit(self, batch: Batch, head: TargetHead, written: Written) -> Publication:
+    def _commit(self, batch: Batch, payload: Payload, head: TargetHead, written: Written) -> Publication:
         if not written.changed and written.base is not None:
-            # The watermark moves over rows that changed nothing: a new receipt on the old snapshot.
+            # The watermark moves over rows that changed nothing, or the source's keys were found to be others and none is
+            # to be deleted: a new receipt on the old snapshot.
             written = dataclasses.replace(written, snapshot=written.base)
-        receipt = self._receipt(batch, head, written)
+        receipt = self._receipt(batch, payload, head, written)
         try:
             location = self._target.publish(batch.base, written, receipt)
         except PublishRaceError:
@@ -103,7 +113,9 @@ class Publisher:
         duplicates = _duplicates(batch, written)
         if duplicates:
             self._emitter.emit(DuplicatesResolved(duplicates))
-        return Publication(receipt, location, rows=written.added, changed=True, duplicates=duplicates)
+        return Publication(
+            receipt, location, rows=written.added, changed=True, duplicates=duplicates, deleted=payload.deleted
+        )
 
     def _leave_as_it_was(self, batch: Batch, head: TargetHead, written: Written) -> Publication:
         self._target.discard(written.branch)
@@ -122,7 +134,7 @@ class Publisher:
         if head is not None:
             require_base(batch, head, self._fence(), self._table)
 
-    def _receipt(self, batch: Batch, head: TargetHead, written: Written) -> Receipt:
+    def _receipt(self, batch: Batch, payload: Payload, head: TargetHead, written: Written) -> Receipt:
         return Receipt(
             batch_id=batch.id,
             sequence=batch.sequence,
@@ -131,11 +143,14 @@ class Publisher:
             write=batch.write,
             load_date=batch.load_date,
             watermark=batch.plan.watermark,
-            fingerprint=batch.plan.fingerprint,
+            # A key that was deleted may have been in the re-read set when its fingerprint was taken: were it to come back
+            # as it was, the set would look the same, and the key would be missed.
+            fingerprint=None if payload.deleted else batch.plan.fingerprint,
             fence=self._fence(),
             owner=self._owner,
             rows=written.rows,
             reading=self._reading,
+            keys=payload.keys,
         )
 
     def _find_out(self, receipt: Receipt, error: Exception) -> str:
@@ -180,6 +195,27 @@ def damaged(table: str, damage: str) -> StaleMainError:
         table=table,
         damage=damage,
     )
+
+
+def _nothing(head: TargetHead) -> Written:
+    """What a batch writes that brought neither rows nor tombstones: no branch."""
+    return Written(
+        branch="",
+        base=head.snapshot,
+        snapshot=None,
+        rows=0,
+        keys=0,
+        found=0,
+        null_keys=0,
+        total=0,
+        added=0,
+        changed=False,
+    )
+
+
+def _says_the_same(receipt: Receipt, batch: Batch, payload: Payload) -> bool:
+    """Whether a receipt for this batch, which changes no row, would tell the next run nothing new."""
+    return receipt.watermark == batch.plan.watermark and payload.keys in (None, receipt.keys)
 
 
 def _duplicates(batch: Batch, written: Written) -> int:

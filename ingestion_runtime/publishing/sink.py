@@ -1,13 +1,22 @@
 """The sink that strategies talk to: staging, raw and target behind the specification's names."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.raw import RawZone
 from ingestion_runtime.events.types import Emitter, RowsSetAside
-from ingestion_runtime.model.batch import Batch, Publication, PublishedMark, RawBatch, StagedSlice
+from ingestion_runtime.model.batch import (
+    Batch,
+    Publication,
+    PublishedMark,
+    RawBatch,
+    SchemaField,
+    StagedSlice,
+    WriteMode,
+)
 from ingestion_runtime.model.cursor import CursorType, Slice
 from ingestion_runtime.model.endpoint import Capabilities, Extract
 from ingestion_runtime.model.errors import SpoiltBatchError
@@ -15,7 +24,6 @@ from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload
 from ingestion_runtime.publishing.publisher import Publisher
 from ingestion_runtime.staging import Staging
-from ingestion_runtime.tools.parquet import read_schema
 
 
 class LakeSink:
@@ -41,6 +49,10 @@ class LakeSink:
     def capabilities(self) -> Capabilities:
         """Every cursor type: a sink stores them as they come."""
         return Capabilities(incremental=True, literal_formats=frozenset(CursorType), staging=True, commit=True)
+
+    def published_columns(self) -> pa.Schema | None:
+        """Return the target's columns, whose types bind what lands; None where nothing binds."""
+        return self._publisher.columns()
 
     def find_staged(self, batch: Batch, piece: Slice) -> StagedSlice | None:
         """Return the slice if this very batch staged it and its files still have the recorded hashes."""
@@ -70,14 +82,14 @@ class LakeSink:
     def finalize_full(self, batch: Batch, raw: RawBatch) -> Publication:
         """Publish a landed batch as the whole table."""
         files = tuple(f"{raw.directory}/{file.path}" for file in raw.manifest.files)
-        return self._publisher.publish(batch, _payload(files, raw.manifest.rows), land=lambda: None)
+        payload = self._payload(files, raw.manifest.rows, raw.manifest.fields)
+        return self._publisher.publish(batch, replace(payload, replaces=True), land=lambda: None)
 
     def commit_incremental(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> Publication:
         """Merge the staged slices on a branch, audit, land raw, publish."""
         self._require_one_schema(staged)
-        files = tuple(f"{piece.directory}/{file.path}" for piece in staged for file in piece.manifest.files)
-        rows = sum(piece.manifest.rows for piece in staged)
-        publication = self._publisher.publish(batch, _payload(files, rows), land=lambda: self.write_raw(batch, staged))
+        payload = replace(self._incremental(staged), replaces=batch.write is WriteMode.REPLACE)
+        publication = self._publisher.publish(batch, payload, land=lambda: self.write_raw(batch, staged))
         if not publication.changed:
             # Nothing lands in raw for such a batch, but rows that were set aside must not vanish with its staging.
             self._raw.set_aside(batch, staged)
@@ -110,8 +122,9 @@ class LakeSink:
             self._emitter.emit(RowsSetAside(rows, self._raw.quarantine(batch)))
 
     def _require_one_schema(self, staged: tuple[StagedSlice, ...]) -> None:
-        first = staged[0].manifest.fields
-        for piece in staged[1:]:
+        read = [piece for piece in staged if not piece.manifest.slice.tombstones]
+        first = read[0].manifest.fields if read else ()
+        for piece in read[1:]:
             # The rank of a text cursor and nothing else may differ; it never does, because text is not split.
             if piece.manifest.fields != first:
                 raise SpoiltBatchError(
@@ -120,7 +133,27 @@ class LakeSink:
                     table=self._table.name,
                 )
 
+    def _incremental(self, staged: tuple[StagedSlice, ...]) -> Payload:
+        """Return rows and tombstones of a batch as one payload; either may be missing."""
+        files = {
+            buried: tuple(
+                f"{piece.directory}/{file.path}"
+                for piece in staged
+                if piece.manifest.slice.tombstones is buried
+                for file in piece.manifest.files
+            )
+            for buried in (False, True)
+        }
+        rows = sum(piece.manifest.rows for piece in staged if not piece.manifest.slice.tombstones)
+        fields = staged[0].manifest.fields
+        payload = self._payload(files[False], rows, fields) if files[False] else Payload((), pa.schema([]), 0)
+        found = [piece for piece in staged if piece.manifest.comparison is not None]
+        if not found:
+            return payload
+        manifest = found[-1].manifest
+        keys = manifest.comparison.source if manifest.comparison else None
+        return replace(payload, tombstones=files[True], deleted=manifest.rows, keys=keys)
 
-def _payload(files: tuple[str, ...], rows: int) -> Payload:
-    schema: pa.Schema = read_schema(files[0])
-    return Payload(files, schema, rows)
+    def _payload(self, files: tuple[str, ...], rows: int, fields: tuple[SchemaField, ...]) -> Payload:
+        renamed = tuple((field.name, field.former) for field in fields if field.former)
+        return Payload(files, self._staging.read_schema(files[0]), rows, renamed=renamed)

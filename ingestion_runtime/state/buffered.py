@@ -7,6 +7,7 @@ from datetime import date
 from ingestion_runtime.events.buffer import TimeAwareBufferedSink
 from ingestion_runtime.model.batch import Batch, TableKey
 from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.horizon import CursorSample
 from ingestion_runtime.model.state import DayStatus, StateRecord, StateStore, TableHead
 
 
@@ -79,6 +80,14 @@ class BufferedState:
     def last_sequence(self, key: TableKey) -> int:
         """Return the highest sequence that was ever published for the table; 0 before the first."""
         return self._store.last_sequence(key)
+
+    def samples(self, key: TableKey) -> tuple[CursorSample, ...]:
+        """Return the cursor samples kept for a table, oldest first."""
+        return self._store.load_samples(key)
+
+    def keep_samples(self, key: TableKey, samples: Sequence[CursorSample]) -> None:
+        """Keep exactly these samples of a table."""
+        self._store.keep_samples(key, samples)
 
     def mark(self, record: StateRecord) -> None:
         """Write a phase mark through."""

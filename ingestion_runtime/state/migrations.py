@@ -25,7 +25,8 @@ def _create_missing_tables(connection: Connection) -> None:
     METADATA.create_all(connection, checkfirst=True)
 
 
-MIGRATIONS: Final = (Migration(1, _create_missing_tables),)
+# 2: cursor samples
+MIGRATIONS: Final = (Migration(1, _create_missing_tables), Migration(2, _create_missing_tables))
 LATEST: Final = MIGRATIONS[-1].version
 
 

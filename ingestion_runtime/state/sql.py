@@ -5,18 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, Engine, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, delete, exists, func, insert, or_, select, update
 
+from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, Lease, TableKey
 from ingestion_runtime.model.errors import TerminalError, TransientError
+from ingestion_runtime.model.horizon import CursorSample
 from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, StateRecord, TableHead
 from ingestion_runtime.state import processes
 from ingestion_runtime.state.database import Database
 from ingestion_runtime.state.lease_rows import LeaseRows
 from ingestion_runtime.state.leases import LIFETIME_SECONDS
 from ingestion_runtime.state.migrations import migrate
-from ingestion_runtime.state.rows import about, batch_of, batch_row, chunked, head_of, head_row, key_of, record_row
-from ingestion_runtime.state.tables import BATCHES, EVENTS, WATERMARKS
+from ingestion_runtime.state.rows import about, batch_of, batch_row, chunked, head_of, head_row, key_columns, key_of, record_row
+from ingestion_runtime.state.tables import BATCHES, EVENTS, SAMPLES, WATERMARKS
 from ingestion_runtime.state.times import to_text, utc_now
 
 OUTCOMES: Final = frozenset({"published", "unchanged", "abandoned"})
@@ -168,6 +170,22 @@ class SqlStateStore:
                 outcome=outcome,
                 found=found,
             )
+
+    def load_samples(self, key: TableKey) -> tuple[CursorSample, ...]:
+        """Return the cursor samples kept for a table, oldest first."""
+        query = select(SAMPLES.c.document).where(about(SAMPLES, [key])).order_by(SAMPLES.c.taken_at, SAMPLES.c.id)
+        with self._database.read() as connection:
+            documents = connection.execute(query).scalars().all()
+        place = f"{self._database.origin}, samples of {key},"
+        return tuple(load_document(CursorSample, document, place) for document in documents)
+
+    def keep_samples(self, key: TableKey, samples: Sequence[CursorSample]) -> None:
+        """Keep exactly these samples of a table, in one transaction."""
+        rows = [{**key_columns(key), "taken_at": s.taken_at, "document": dump_document(s)} for s in samples]
+        with self._database.write() as connection:
+            connection.execute(delete(SAMPLES).where(about(SAMPLES, [key])))
+            if rows:
+                connection.execute(insert(SAMPLES), rows)
 
     def acquire_lease(self, key: TableKey, holder: Holder, floor: int) -> Lease:
         """Take the lease with a token above every earlier one and above ``floor`` (the table's fence).

@@ -105,6 +105,18 @@ LEASES: Final = Table(
     Column("released", Boolean, nullable=False),
 )
 
+SAMPLES: Final = Table(
+    "ingestion_cursor_samples",
+    METADATA,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("catalog", _NAME, nullable=False),
+    Column("schema_name", _NAME, nullable=False),
+    Column("table_name", _NAME, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    Column("document", _LONG, nullable=False),
+    Index("ingestion_cursor_samples_table", "catalog", "schema_name", "table_name", "taken_at"),
+)
+
 SCHEMA_VERSION: Final = Table(
     "ingestion_schema_version",
     METADATA,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from ingestion_runtime.strategies.backfill import BackfillStrategy
 from ingestion_runtime.strategies.context import ExecutionContext, Outcome
 from ingestion_runtime.strategies.full import FullRefreshStrategy
 from ingestion_runtime.strategies.scd1 import Scd1Strategy
@@ -17,4 +18,7 @@ class Strategy(Protocol):
         ...
 
 
-STRATEGY_REGISTRY: Final[Mapping[str, Strategy]] = MappingProxyType({"full": FullRefreshStrategy(), "scd1": Scd1Strategy()})
+#: By the mode of a table; "backfill" is asked for by the command of that name.
+STRATEGY_REGISTRY: Final[Mapping[str, Strategy]] = MappingProxyType(
+    {"full": FullRefreshStrategy(), "scd1": Scd1Strategy(), "backfill": BackfillStrategy()}
+)

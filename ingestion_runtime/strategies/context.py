@@ -2,19 +2,32 @@
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ingestion_runtime.events.types import ColumnMissing, Emitter, PlanMade, SchemaDrift, SliceStaged, SliceStarted
+import pyarrow as pa
+
+from ingestion_runtime.events.types import (
+    ColumnMissing,
+    Emitter,
+    PlanMade,
+    PrecisionJudged,
+    SchemaDrift,
+    SliceSplit,
+    SliceStaged,
+    SliceStarted,
+)
 from ingestion_runtime.metadata.runtime import MetadataAccess
 from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication, StagedSlice, WriteMode
 from ingestion_runtime.model.cursor import Slice
-from ingestion_runtime.model.endpoint import Extract, IngestColumns, SourceEndpoint
+from ingestion_runtime.model.endpoint import IngestColumns, OnSplit, ReadSplit, Shape, SourceEndpoint
 from ingestion_runtime.model.errors import InterruptedRunError, TerminalError
 from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.schema import TableSnapshot
 from ingestion_runtime.model.spec import RunOptions, SlicingPolicy, TableSpec
 from ingestion_runtime.planning.adaptive import Planner
+from ingestion_runtime.publishing.deletes import DeleteFinder
 from ingestion_runtime.publishing.grip import Grip
 from ingestion_runtime.publishing.ledger import Ledger
 from ingestion_runtime.publishing.recovery import Settled, abandon, finish
@@ -24,15 +37,18 @@ from ingestion_runtime.tools.failpoints import Failpoints
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a strategy ended: rows as read from the source and as written, and where the table stands now."""
+    """How a strategy ended: rows as read from the source and as written, and where the table stands now. ``remark`` is a
+    sentence that people should read beside the numbers."""
 
     status: TableStatus
     rows_read: int = 0
     rows_written: int = 0
+    rows_deleted: int = 0
     duplicates: int = 0
     quarantined: int = 0
     slices: int = 0
     watermark: str | None = None
+    remark: str = ""
 
     def followed_by(self, later: "Outcome") -> "Outcome":
         """Return both as one: counts add up, the later watermark stands."""
@@ -40,10 +56,12 @@ class Outcome:
             status=TableStatus.DONE if TableStatus.DONE in (self.status, later.status) else later.status,
             rows_read=self.rows_read + later.rows_read,
             rows_written=self.rows_written + later.rows_written,
+            rows_deleted=self.rows_deleted + later.rows_deleted,
             duplicates=self.duplicates + later.duplicates,
             quarantined=self.quarantined + later.quarantined,
             slices=self.slices + later.slices,
             watermark=later.watermark,
+            remark=later.remark,
         )
 
 
@@ -51,7 +69,8 @@ class Outcome:
 class ExecutionContext:
     """One table in one run.
 
-    ``lag_seconds`` is the lag in effect; ``digest`` changes with every setting of the table and its connection;
+    ``lag_seconds`` is the lag in effect (in its own units for an int cursor), ``horizon_wait`` the seconds that open
+    transactions are waited for where the cursor is no clock; ``digest`` changes with every setting of the table and its connection;
     ``prepare_engine`` raises what is missing on the machine before a plan has its
     first effect.
     """
@@ -60,11 +79,13 @@ class ExecutionContext:
     options: RunOptions
     slicing: SlicingPolicy
     lag_seconds: int
+    horizon_wait: int
     digest: str
     finalize: bool
     reload: bool
     settled: Settled
     source: SourceEndpoint
+    deletes: DeleteFinder | None
     sink: LakeSink
     planner: Planner
     ledger: Ledger
@@ -100,7 +121,7 @@ class ExecutionContext:
             PlanMade(
                 lower=about.lower_literal,
                 upper=about.upper_literal,
-                slices=len(plan.slices),
+                slices=len(plan.reads),
                 estimated_rows=about.estimated_rows,
                 probed=about.probed,
                 reason=about.reason,
@@ -111,35 +132,42 @@ class ExecutionContext:
 
     def stage(self, batch: Batch) -> tuple[StagedSlice, ...]:
         """Stage all slices of a batch, in order; those that this batch staged before a crash are verified and reused."""
-        told = False
+        shape: Shape | None = None
         staged: list[StagedSlice] = []
-        for piece in batch.plan.slices:
+        for piece in batch.plan.reads:
             self.check_interrupted()
             found = self.sink.find_staged(batch, piece)
-            staged.append(self._stage_slice(batch, piece, found, tell=not told))
-            told = told or found is None
+            if found is None and shape is None:
+                # Once a batch: all of its slices must land alike.
+                shape = self.validate_schema(batch)
+            staged.append(self._stage_slice(batch, piece, found, shape or Shape()))
+        for piece in batch.plan.slices:
+            if piece.tombstones:
+                staged.append(self._stage_tombstones(batch, piece, tuple(staged)))
         self.failpoints.hit("after-stage", self.table.name)
         return tuple(staged)
 
-    def validate_schema(self, extract: Extract, *, tell: bool = True) -> Extract:
-        """Compare the live columns with the snapshot; allowed missing columns come back as NULL.
+    def validate_schema(self, batch: Batch) -> Shape:
+        """Return how the source's columns are to land, judged by guardrails and policy against target and snapshot.
 
-        With ``tell`` what differs becomes an event: once a batch is enough.
+        What differs becomes events. Raises TerminalError, before anything is read, for what the policies forbid.
         """
-        self._check_keys(extract)
-        check = self.metadata.check(self.table.connection, self.table, extract.schema)
-        difference = check.difference
-        if tell and (difference.added or difference.missing or difference.retyped):
-            self.emitter.emit(
-                SchemaDrift(
-                    added=tuple(column.name for column in difference.added),
-                    missing=tuple(column.name for column in difference.missing),
-                    retyped=tuple(column.name for column in difference.retyped),
-                )
-            )
-        if check.missing and tell:
-            self.emitter.emit(ColumnMissing(tuple(field.name for field in check.missing)))
-        return extract.with_missing(check.missing) if check.missing else extract
+        live, published = self.source.described(), self.sink.published_columns()
+        self._check_keys(live)
+        # A reload makes the table anew: types that it had before bind nobody.
+        bound = None if self.reload else published
+        landing = self.metadata.guardrails.judge(self.table, live, bound, self.source.profile)
+        for finding in landing.findings:
+            told = PrecisionJudged(finding.column, finding.wished, finding.landed, finding.policy, finding.reason)
+            self.emitter.emit(told)
+        landed = _landed(live, landing.fields)
+        replaces = batch.write is WriteMode.REPLACE
+        verdict = self.metadata.check(self.table.connection, self.table, landed, published, replaces=replaces)
+        if verdict.changes:
+            self.emitter.emit(SchemaDrift(verdict.changes))
+        if verdict.shape.missing:
+            self.emitter.emit(ColumnMissing(tuple(field.name for field in verdict.shape.missing)))
+        return replace(verdict.shape, landing=(*landing.fields, *verdict.shape.landing))
 
     def finish(self, batch: Batch, publication: Publication) -> None:
         """Record a batch that is over; see ``publishing.recovery.finish``."""
@@ -175,43 +203,75 @@ class ExecutionContext:
                 table=self.table.name,
             )
 
-    def _stage_slice(self, batch: Batch, piece: Slice, found: StagedSlice | None, *, tell: bool) -> StagedSlice:
+    def _stage_slice(self, batch: Batch, piece: Slice, found: StagedSlice | None, shape: Shape) -> StagedSlice:
         label = f"{batch.id}/{piece.ordinal:05d}"
         emitter = self.emitter.bind(slice=label)
         begun = self.clock()
         if found is None:
             emitter.emit(SliceStarted(piece.ordinal))
             whole = piece.window is None and piece.reread is None
-            live = self.source.read_full() if whole else self.source.read_slice(piece)
-            extract = self.validate_schema(live, tell=tell)
-            columns = IngestColumns(
-                run_id=self.options.run_id,
-                load_date=batch.load_date,
-                loaded_at=begun,
-                source=self.table.connection,
-                slice=label,
-            )
-            staged = self.sink.stage_incremental_slice(batch, piece, extract.with_ingest_cols(columns))
+            told = self._on_split(piece, emitter)
+            live = self.source.read_full(told) if whole else self.source.read_slice(piece, told)
+            columns = self._columns(batch, label, begun)
+            staged = self.sink.stage_incremental_slice(batch, piece, live.shaped(shape).with_ingest_cols(columns))
         else:
             staged = found
+        self._tell_staged(emitter, staged, begun, reused=found is not None)
+        return staged
+
+    def _stage_tombstones(self, batch: Batch, piece: Slice, staged: tuple[StagedSlice, ...]) -> StagedSlice:
+        """Look for what the source no longer has; found before a crash and against the same slices, it is reused."""
+        if self.deletes is None:
+            raise RuntimeError("a plan with tombstones belongs to a table that looks for deletes")
+        self.check_interrupted()
+        label = f"{batch.id}/{piece.ordinal:05d}"
+        begun = self.clock()
+        found = self.deletes.find_staged(batch, piece, staged)
+        tombstones = found or self.deletes.stage(batch, piece, staged, self._columns(batch, label, begun))
+        self._tell_staged(self.emitter.bind(slice=label), tombstones, begun, reused=found is not None)
+        return tombstones
+
+    def _columns(self, batch: Batch, label: str, begun: datetime) -> IngestColumns:
+        return IngestColumns(
+            run_id=self.options.run_id,
+            load_date=batch.load_date,
+            loaded_at=begun,
+            source=self.table.connection,
+            slice=label,
+        )
+
+    def _tell_staged(self, emitter: Emitter, staged: StagedSlice, begun: datetime, *, reused: bool) -> None:
         emitter.emit(
             SliceStaged(
-                ordinal=piece.ordinal,
+                ordinal=staged.manifest.slice.ordinal,
                 rows=staged.manifest.rows,
                 bytes=sum(file.size for file in staged.manifest.files),
                 seconds=(self.clock() - begun).total_seconds(),
-                reused=found is not None,
+                reused=reused,
             )
         )
-        return staged
 
-    def _check_keys(self, extract: Extract) -> None:
+    def _on_split(self, piece: Slice, emitter: Emitter) -> OnSplit:
+        def tell(split: ReadSplit) -> None:
+            self.check_interrupted()
+            emitter.emit(SliceSplit(piece.ordinal, split.depth, split.reason))
+
+        return tell
+
+    def _check_keys(self, live: TableSnapshot) -> None:
         wanted = (*self.table.primary_keys, *filter(None, [self.table.incremental_column]))
-        gone = [name for name in wanted if name not in extract.schema.names]
+        names = [column.name for column in live.columns]
+        gone = [name for name in wanted if name not in names]
         if gone:
             raise TerminalError(
                 f"{self.table.name}: the source has no column {', '.join(gone)}.",
-                remedy=f"Correct primary_keys or incremental_column; the source has {', '.join(extract.schema.names)}.",
+                remedy=f"Correct primary_keys or incremental_column; the source has {', '.join(names)}.",
                 table=self.table.name,
                 columns=tuple(gone),
             )
+
+
+def _landed(live: TableSnapshot, fields: Sequence[pa.Field]) -> TableSnapshot:
+    """Return the description with these columns in the types in which they land."""
+    kinds = {field.name: str(field.type) for field in fields}
+    return replace(live, columns=tuple(replace(c, landed_type=kinds.get(c.name, c.landed_type)) for c in live.columns))

@@ -13,6 +13,7 @@ from ingestion_runtime.model.watermark import default_watermark
 from ingestion_runtime.planning.request import PlannerRequest
 from ingestion_runtime.planning.reread import must_reread, reread_set
 from ingestion_runtime.strategies.context import ExecutionContext, Outcome
+from ingestion_runtime.strategies.horizon import Reach, find_reach
 
 
 class Scd1Strategy:
@@ -22,31 +23,39 @@ class Scd1Strategy:
         """Finish the batch that an earlier run left open, then take what has come since."""
         finished = None
         if context.settled.open is not None:
-            finished, publication = self._run_batch(context, context.settled.open)
+            finished, publication = self.run_batch(context, context.settled.open)
             context = context.after(publication)
-        plan = self._plan(context)
+        plan, reach = self._plan(context)
+        plan = _with_tombstones(context, plan)
         if not plan.slices:
             watermark = plan.watermark.literal if plan.watermark else None
-            return finished or Outcome(TableStatus.UNCHANGED, watermark=watermark)
+            return finished or Outcome(TableStatus.UNCHANGED, watermark=watermark, remark=reach.remark)
         write = WriteMode.REPLACE if context.reload else WriteMode.MERGE
-        outcome, _ = self._run_batch(context, context.begin(plan, write))
+        outcome, _ = self.run_batch(context, context.begin(plan, write))
+        outcome = replace(outcome, remark=reach.remark)
         return finished.followed_by(outcome) if finished else outcome
 
-    def _plan(self, context: ExecutionContext) -> IngestionPlan:
-        """Freeze the bounds, take the fingerprints, and let the planner cut. Nothing here starts an engine."""
+    def _plan(self, context: ExecutionContext) -> tuple[IngestionPlan, Reach]:
+        """Freeze the bounds, take the fingerprints, and let the planner cut. Nothing here starts an engine.
+
+        The horizon comes first: what has not been seen by then may lie above it, never below.
+        """
         receipt = None if context.reload else context.settled.receipt
         stored = receipt.watermark if receipt else None
         lower = stored or _initial(context)
         _require_type(context, lower)
-        bounds = context.source.probe_bounds(lower)
+        first = stored is None
+        reach = find_reach(context, lower, first=first)
+        bounds = context.source.probe_bounds(lower, reach.ceiling)
         reads_nulls = context.table.null_cursor is NullCursor.READ
         if bounds.beyond:
             context.emitter.emit(RowsBeyondNow(bounds.beyond))
         if bounds.nulls:
             context.emitter.emit(NullCursorRows(bounds.nulls, context.table.null_cursor.value))
+        if bounds.held:
+            context.emitter.emit(reach.held(bounds.held))
         lag = context.lag_seconds
         upper = bounds.high
-        first = stored is None
         fingerprint = _fingerprint(context, reread_set(upper or lower, lag, reads_nulls))
         request = PlannerRequest(
             table=context.table,
@@ -62,8 +71,8 @@ class Scd1Strategy:
         plan = context.planner.plan(request)
         if not plan.slices and first:
             # An empty source still makes an empty table, and a reload still empties one: no rows, but their schema.
-            return replace(plan, slices=(Slice(0, reread=ReRead(None, None, nulls=False)),))
-        return plan
+            return replace(plan, slices=(Slice(0, reread=ReRead(None, None, nulls=False)),)), reach
+        return plan, reach
 
     def _reread(
         self, context: ExecutionContext, stored: Watermark, lag: int, next_fingerprint: Fingerprint | None
@@ -77,7 +86,8 @@ class Scd1Strategy:
             return None
         return subject
 
-    def _run_batch(self, context: ExecutionContext, batch: Batch) -> tuple[Outcome, Publication]:
+    def run_batch(self, context: ExecutionContext, batch: Batch) -> tuple[Outcome, Publication]:
+        """Stage and publish one batch, or what is left to do of it; raises with nothing of it visible."""
         context.ledger.mark(Phase.INTERMEDIATE, PhaseStatus.STARTED, batch)
         try:
             staged = context.stage(batch)
@@ -89,18 +99,27 @@ class Scd1Strategy:
                 context.give_up(batch)
             raise
         context.finish(batch, publication)
-        rows = sum(piece.manifest.rows for piece in staged)
+        rows = sum(piece.manifest.rows for piece in staged if not piece.manifest.slice.tombstones)
         quarantined = sum(piece.manifest.quarantined for piece in staged)
         outcome = Outcome(
             TableStatus.DONE if publication.changed else TableStatus.UNCHANGED,
             rows_read=rows + quarantined,
             rows_written=publication.rows,
+            rows_deleted=publication.deleted,
             duplicates=publication.duplicates,
             quarantined=quarantined,
-            slices=len(staged),
+            slices=len(batch.plan.reads),
             watermark=batch.plan.watermark.literal if batch.plan.watermark else None,
         )
         return outcome, publication
+
+
+def _with_tombstones(context: ExecutionContext, plan: IngestionPlan) -> IngestionPlan:
+    """Let deletes be looked for last: in every batch, and where there would be none, if the source's keys have changed."""
+    receipt = None if context.reload else context.settled.receipt
+    if context.deletes is None or not (plan.slices or context.deletes.must_compare(receipt)):
+        return plan
+    return replace(plan, slices=(*plan.slices, Slice(len(plan.slices), tombstones=True)))
 
 
 def _initial(context: ExecutionContext) -> Watermark:

@@ -1,15 +1,20 @@
-"""The file system, in the few verbs that staging and raw need. Local today; another place is another class."""
+"""The file system, in the few verbs that staging and raw need: on the local disk, and chosen by a path's scheme."""
 
 import errno
 import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import pyarrow as pa
 
 from ingestion_runtime.model.errors import TerminalError
 
+_HDFS = "hdfs://"
 _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
 
@@ -36,14 +41,22 @@ class Files(Protocol):
 
     def write_text(self, path: str, text: str) -> None: ...
 
+    def open(self, path: str) -> Any:
+        """Return a pyarrow file to read from: seekable, made for footers and a few columns; close it."""
+        ...
+
+    def replacing(self, path: str) -> AbstractContextManager[Path]:
+        """Lend the name of a local file to write; when the block ends well, what was written stands at ``path``, whole."""
+        ...
+
     def make_directory(self, path: str) -> None: ...
 
     def adopt(self, source: str, target: str) -> None:
-        """Give a file a second name that survives the removal of the first."""
+        """Give a file a second name that survives the removal of the first: a link, or a copy."""
         ...
 
     def rename(self, source: str, target: str) -> None:
-        """Move a directory to a name that does not exist, in one step."""
+        """Move a directory to a name that does not exist, in one step; raises OSError where the name is taken."""
         ...
 
     def remove_tree(self, path: str) -> None: ...
@@ -93,6 +106,19 @@ class LocalFiles:
         temporary.replace(target)
         self.sync(str(target.parent))
 
+    def open(self, path: str) -> Any:
+        return pa.OSFile(path, "rb")
+
+    @contextmanager
+    def replacing(self, path: str) -> Iterator[Path]:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}")
+        yield temporary
+        temporary.replace(target)
+        # Hadoop's file system wrote a checksum beside the file, and would refuse to read other bytes under that name.
+        target.with_name(f".{target.name}.crc").unlink(missing_ok=True)
+
     def make_directory(self, path: str) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
 
@@ -118,3 +144,62 @@ class LocalFiles:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def is_hdfs(path: str) -> bool:
+    """Whether a path lies on HDFS."""
+    return path.startswith(_HDFS)
+
+
+class PlacedFiles:
+    """Local paths and hdfs:// paths behind one set of verbs. Nothing of HDFS is touched before such a path is."""
+
+    def __init__(self, local: Files, hdfs: Files) -> None:
+        self._local = local
+        self._hdfs = hdfs
+
+    def exists(self, path: str) -> bool:
+        return self._at(path).exists(path)
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        return self._at(directory).names(directory)
+
+    def size(self, path: str) -> int:
+        return self._at(path).size(path)
+
+    def age_seconds(self, path: str, now: float) -> float:
+        return self._at(path).age_seconds(path, now)
+
+    def sha256(self, path: str) -> str:
+        return self._at(path).sha256(path)
+
+    def read_text(self, path: str) -> str:
+        return self._at(path).read_text(path)
+
+    def write_text(self, path: str, text: str) -> None:
+        self._at(path).write_text(path, text)
+
+    def open(self, path: str) -> Any:
+        return self._at(path).open(path)
+
+    def replacing(self, path: str) -> AbstractContextManager[Path]:
+        return self._at(path).replacing(path)
+
+    def make_directory(self, path: str) -> None:
+        self._at(path).make_directory(path)
+
+    def adopt(self, source: str, target: str) -> None:
+        # Between the two a link is impossible, and only HDFS's side knows how to copy.
+        (self._hdfs if is_hdfs(source) or is_hdfs(target) else self._local).adopt(source, target)
+
+    def rename(self, source: str, target: str) -> None:
+        self._at(source).rename(source, target)
+
+    def remove_tree(self, path: str) -> None:
+        self._at(path).remove_tree(path)
+
+    def sync(self, directory: str) -> None:
+        self._at(directory).sync(directory)
+
+    def _at(self, path: str) -> Files:
+        return self._hdfs if is_hdfs(path) else self._local

@@ -1,6 +1,7 @@
 """What Parquet footers say without reading the rows, and the one rewrite that staging needs."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,39 +21,39 @@ def list_parquet(files: Files, directory: str) -> tuple[str, ...]:
 def measure_file(files: Files, directory: str, path: str) -> StagedFile:
     """Return size, hash and rows (from the footer) of one file."""
     full = f"{directory}/{path}"
-    rows = pq.read_metadata(full).num_rows
+    with files.open(full) as stream:
+        rows = pq.read_metadata(stream).num_rows
     return StagedFile(path=path, size=files.size(full), sha256=files.sha256(full), rows=rows)
 
 
-def read_schema(path: str) -> pa.Schema:
+def read_schema(files: Files, path: str) -> pa.Schema:
     """Return the columns of a file, without the engine's own key-value metadata."""
-    return pq.read_schema(path).remove_metadata()
+    with files.open(path) as stream:
+        return pq.read_schema(stream).remove_metadata()
 
 
-def schema_fields(schema: pa.Schema) -> tuple[SchemaField, ...]:
-    """Return the columns as a manifest records them."""
-    return tuple(SchemaField(field.name, str(field.type)) for field in schema)
+def schema_fields(schema: pa.Schema, renamed: Mapping[str, str] = MappingProxyType({})) -> tuple[SchemaField, ...]:
+    """Return the columns as a manifest records them; ``renamed`` are former names by present ones."""
+    return tuple(SchemaField(field.name, str(field.type), renamed.get(field.name)) for field in schema)
 
 
-def count_null_keys(directory: str, names: tuple[str, ...], keys: tuple[str, ...]) -> int:
+def count_null_keys(files: Files, directory: str, names: tuple[str, ...], keys: tuple[str, ...]) -> int:
     """Return how many rows have a NULL in a key column; from footers, unless they show that there are some."""
-    return sum(_null_rows(f"{directory}/{name}", keys) for name in names) if keys else 0
+    return sum(_null_rows(files, f"{directory}/{name}", keys) for name in names) if keys else 0
 
 
-def set_null_keys_aside(directory: str, names: tuple[str, ...], aside: str, keys: tuple[str, ...]) -> None:
+def set_null_keys_aside(files: Files, directory: str, names: tuple[str, ...], aside: str, keys: tuple[str, ...]) -> None:
     """Rewrite the files that hold NULL keys: whole rows stay in place, the others move to the directory ``aside``."""
     for name in names:
-        path = Path(directory, name)
-        if _null_rows(str(path), keys):
-            Path(aside).mkdir(exist_ok=True)
-            _split(path, Path(aside, name), keys)
+        path = f"{directory}/{name}"
+        if _null_rows(files, path, keys):
+            _split(files, path, f"{aside}/{name}", keys)
 
 
-def _null_rows(path: str, keys: tuple[str, ...]) -> int:
-    metadata = pq.read_metadata(path)
-    if not _may_hold_nulls(metadata, keys):
-        return 0
-    with pq.ParquetFile(path) as file:
+def _null_rows(files: Files, path: str, keys: tuple[str, ...]) -> int:
+    with files.open(path) as stream, pq.ParquetFile(stream) as file:
+        if not _may_hold_nulls(file.metadata, keys):
+            return 0
         batches = file.iter_batches(_BATCH_ROWS, columns=list(keys))
         return sum(pc.sum(_null_mask(batch, keys)).as_py() or 0 for batch in batches)
 
@@ -75,15 +76,16 @@ def _null_mask(batch: pa.RecordBatch, keys: tuple[str, ...]) -> pa.Array:
     return mask
 
 
-def _split(path: Path, aside: Path, keys: tuple[str, ...]) -> None:
-    whole = path.with_name(f".{path.name}")
-    with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        with pq.ParquetWriter(whole, schema) as kept, pq.ParquetWriter(aside, schema) as moved:
-            for batch in file.iter_batches(_BATCH_ROWS):
-                mask = _null_mask(batch, keys)
-                kept.write_batch(batch.filter(pc.invert(mask)))
-                moved.write_batch(batch.filter(mask))
-    whole.replace(path)
-    # Hadoop's file system wrote a checksum beside the file, and would refuse to read other bytes under that name.
-    path.with_name(f".{path.name}.crc").unlink(missing_ok=True)
+def _split(files: Files, path: str, aside: str, keys: tuple[str, ...]) -> None:
+    with (
+        files.replacing(path) as keeping,
+        files.replacing(aside) as moving,
+        files.open(path) as stream,
+        pq.ParquetFile(stream) as file,
+        pq.ParquetWriter(keeping, file.schema_arrow) as kept,
+        pq.ParquetWriter(moving, file.schema_arrow) as moved,
+    ):
+        for batch in file.iter_batches(_BATCH_ROWS):
+            mask = _null_mask(batch, keys)
+            kept.write_batch(batch.filter(pc.invert(mask)))
+            moved.write_batch(batch.filter(mask))

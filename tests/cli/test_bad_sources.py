@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
 from tests.cli.conftest import Call
 from tests.lake import Lake
+from tests.servers.mariadb import MariaDatabase
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
 SOURCE = """
@@ -113,6 +114,35 @@ def test_tables_of_other_connections_complete_beside_an_unreachable_host(
     assert [table.status for table in result.tables] == [TableStatus.FAILED, TableStatus.DONE]
     assert sorted(row["id"] for row in lake.rows("shop.stores")) == [1, 2]
     assert not lake.catalog.table_exists("public.people")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"password": "${env:WRONG_PASSWORD}"}, 2, "Access denied for user"),
+        ({"database": "nowhere"}, 2, "check database of this connection"),
+        ({"port": 1}, 3, "run the same command again"),
+        ({"table": "peple"}, 1, "Did you mean"),
+    ],
+)
+def test_mariadb_says_what_is_wrong_in_one_line(
+    call: Call, tmp_path: Path, mariadb: MariaDatabase, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any],
+    code: int, words: str,
+) -> None:  # fmt: skip
+    """Credentials and database: exit 2; a server that does not answer: 3; a table that is not there: 1. Never a stack."""
+    monkeypatch.setenv("SOURCE_PASSWORD", mariadb.password)
+    monkeypatch.setenv("WRONG_PASSWORD", "wrong-secret")
+    mariadb.client("CREATE TABLE people (id int PRIMARY KEY)")
+    table = {**PEOPLE, "schema": mariadb.database, "table": changes.get("table", "people")}
+    address = {"host": mariadb.host, "port": mariadb.port, "database": mariadb.database, "user": mariadb.user}
+    settings = {key: value for key, value in changes.items() if key != "table"}
+    lake = Lake(tmp_path, {"dialect": "mariadb", **address, "password": "${env:SOURCE_PASSWORD}", **settings}, [table])
+    result = call("--config", lake.path)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "wrong-secret" not in result.stderr
+    assert mariadb.password not in result.stderr
 
 
 def test_a_sqlite_file_that_does_not_exist_is_refused_and_not_made(call: Call, shop: Lake) -> None:

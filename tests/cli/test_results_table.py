@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from ingestion_runtime.model.result import Failure, RunResult, TableResult, TableStatus
+from ingestion_runtime.model.schema import ColumnChange
 from ingestion_runtime.results import print_table, result_document
 
 LONG = "sales_reporting.open_invoices_of_the_last_year"
@@ -115,3 +116,42 @@ def test_rows_that_were_left_out_are_told_to_people_and_programs(
     assert "shop.orders: 1 rows without a key are in quarantine" in lines
     (document,) = result_document(RunResult("run-1", "nightly", date(2026, 7, 1), 1.0, 0, (table,)))["tables"]
     assert (document["duplicates"], document["quarantined"], document["watermark"]) == (2, 1, MICROSECONDS)
+
+
+DRIFT = (
+    ColumnChange("n", "integer (int)", "bigint (long)", "widened", "evolve"),
+    ColumnChange("price", "numeric(10,2) (decimal(10,2))", "", "dropped", "fail", refused=True, advice="Restore it"),
+)
+
+
+def test_a_stop_by_changed_columns_shows_the_difference(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under the message, as a table: what stopped the table first, with what to do, and what would have passed."""
+    failure = Failure("TerminalError", "The columns of shop.orders are not those of its target.", "0" * 12, 1, DRIFT)
+    stopped = TableResult("shop.orders", "scd1", TableStatus.FAILED, failure=failure)
+    lines = printed(monkeypatch, capsys, (stopped, failed("shop.items", "unreachable")), None)
+    (start,) = [i for i, line in enumerate(lines) if line.strip() == "How shop.orders differs"]
+    assert lines[start + 1].split() == ["column", "before", "now", "change", "policy", "what", "to", "do"]
+    rows = [line.split() for line in lines[start + 3 : start + 5]]
+    assert rows[0] == ["price", "numeric(10,2)", "(decimal(10,2))", "dropped", "fail", "Restore", "it"]
+    assert rows[1][:7] == ["n", "integer", "(int)", "bigint", "(long)", "widened", "evolve"]
+    assert rows[1][7:] == ["nothing:", "it", "would", "pass"]
+
+
+def test_programs_get_the_difference_with_the_failure() -> None:
+    """In the order in which it was found; a failure of another kind has an empty list."""
+    failure = Failure("TerminalError", "changed", "0" * 12, 1, DRIFT)
+    tables = (TableResult("shop.orders", "scd1", TableStatus.FAILED, failure=failure), failed("shop.items", "unreachable"))
+    document = result_document(RunResult("run-1", "nightly", date(2026, 7, 1), 1.0, 1, tables))
+    first, second = document["tables"]
+    assert first["failure"]["changes"][1] == {
+        "column": "price",
+        "before": "numeric(10,2) (decimal(10,2))",
+        "after": "",
+        "change": "dropped",
+        "policy": "fail",
+        "refused": True,
+        "advice": "Restore it",
+    }
+    assert second["failure"]["changes"] == []

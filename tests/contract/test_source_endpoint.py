@@ -1,5 +1,6 @@
 """What every source promises, over every dialect: descriptions, bounds, counts, fingerprints, refusals, errors."""
 
+import re
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import Extract, SourceEndpoint
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
+from ingestion_runtime.model.horizon import Ceiling
 from ingestion_runtime.model.spec import ConnectionSpec, PartitionRead, TableSpec
 
 
@@ -58,7 +60,21 @@ class Source:
         return self.spec.dialect
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+def mysql_words(script: str) -> str:
+    """Return a script of this module as MariaDB takes it: quotations by the standard, and its own names of types."""
+    words = {r"\btimestamp\b": "datetime(6)", r"\bbytea\b": "blob", r"\bANALYZE\b": "ANALYZE TABLE t"}
+    for pattern, word in words.items():
+        script = re.sub(pattern, word, script)
+    return f"SET sql_mode='ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'; {script}"
+
+
+def mariadb_spec(database: Any, dialect: str = "mariadb") -> ConnectionSpec:
+    return ConnectionSpec(
+        "shop", dialect, database.database, database.host, database.port, database.user, Reference(database.password)
+    )
+
+
+@pytest.fixture(params=["postgresql", "sqlite", "mariadb", "singlestore"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
     opened: list[Database] = []
     if request.param == "postgresql":
@@ -67,6 +83,12 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
             "shop", "postgresql", server.database, server.host, server.port, server.user, Reference(server.password)
         )
         yield Source(spec, server.psql, opened)
+    elif request.param in ("mariadb", "singlestore"):
+        # SingleStore is shown over the same wire: there is none for a test to start.
+        server = request.getfixturevalue("mariadb_server")
+        database = server.create_database("public")  # the schema of a table is the name of a database here
+        yield Source(mariadb_spec(database, request.param), lambda s: database.client(mysql_words(s)), opened)
+        server.drop_database("public")
     else:
         path = tmp_path / "shop.db"
 
@@ -97,11 +119,11 @@ def test_a_table_is_described_in_both_words(source: Source) -> None:
     snapshot = source.table().describe()
     assert (snapshot.schema, snapshot.table) == ("public", "t")
     assert [(c.name, c.landed_type) for c in snapshot.columns] == [
-        ("a", "int32" if source.dialect == "postgresql" else "int64"),
+        ("a", "int64" if source.dialect == "sqlite" else "int32"),
         ("b", "string"),
         ("c", "decimal128(10, 2)"),
     ]
-    assert [c.native_type.lower() for c in snapshot.columns][2] in ("numeric(10,2)", "numeric(10, 2)")
+    assert [c.native_type.lower() for c in snapshot.columns][2] in ("numeric(10,2)", "decimal(10,2)")
     assert [c.nullable for c in snapshot.columns] == [False, False, True]
     assert snapshot.primary_keys == ("b", "a")
     assert snapshot.estimated_rows is None
@@ -232,8 +254,36 @@ def test_rows_beyond_the_sources_now_are_counted_and_bound_nothing(
     assert bounds.beyond == 2
 
 
+@pytest.mark.parametrize(("kind", "native", "values"), CURSORS, ids=[kind for kind, _, _ in CURSORS])
+def test_a_ceiling_bounds_what_is_read_and_the_rest_is_counted_as_held(
+    source: Source, kind: CursorType, native: str, values: list[str]
+) -> None:
+    """It is inclusive; what lies above it is neither lost nor beyond now. The largest value is asked for without it."""
+    source.run(f"CREATE TABLE t (c {native}); INSERT INTO t VALUES (NULL), {listed(values)}")
+    table = source.incremental(kind)
+    low, middle, high = (canonical(kind, value) for value in values)
+    bounds = table.probe_bounds(low, Ceiling(middle))
+    assert (bounds.low, bounds.high, bounds.held, bounds.beyond, bounds.nulls) == (middle, middle, 1, 0, 1)
+    bounds = table.probe_bounds(low, Ceiling(low))
+    assert (bounds.low, bounds.high, bounds.held) == (None, None, 2)
+    assert (table.largest(low), table.largest(high)) == (high, None)
+
+
+def test_a_now_given_with_the_ceiling_replaces_the_sources_own(source: Source) -> None:
+    """A wall clock in another zone than the source's has a now of its own."""
+    times = ["2024-01-01 00:00:00", "2024-01-02 00:00:00", "2024-01-03 00:00:00"]
+    source.run(f"CREATE TABLE t (c timestamp); INSERT INTO t VALUES {listed(times)}")
+    kind = CursorType.TIMESTAMP
+    start, bound, now = (canonical(kind, value) for value in ("2023-01-01 00:00:00", *times[:2]))
+    bounds = source.incremental(kind).probe_bounds(start, Ceiling(bound, now))
+    assert (bounds.high, bounds.held, bounds.beyond) == (bound, 1, 1)
+
+
 def test_a_row_of_this_very_moment_is_not_beyond_now(source: Source) -> None:
-    now = "now() AT TIME ZONE 'UTC'" if source.dialect == "postgresql" else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    now = {
+        "postgresql": "now() AT TIME ZONE 'UTC'",
+        "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
+    }.get(source.dialect, "utc_timestamp(6)")
     source.run(f"CREATE TABLE t (c timestamp); INSERT INTO t SELECT {now}")
     assert (
         source.incremental(CursorType.TIMESTAMP).probe_bounds(mark(CursorType.TIMESTAMP, "2024-01-01 00:00:00.000000")).high
@@ -409,7 +459,7 @@ def test_postgresql_that_restarts_is_reached_again(postgres: Any) -> None:
     )
     database = Database(spec, dialect_for("postgresql"))
     database.check()
-    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ingestion-runtime'"
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'ingestion-runtime %'"
     postgres.psql(kill, superuser=True)
     database.check()
 
@@ -432,6 +482,105 @@ def test_postgresql_connections_cannot_write(postgres: Any) -> None:
     )
     with pytest.raises(TerminalError, match="read-only"):
         Database(spec, dialect_for("postgresql")).rows("INSERT INTO t VALUES (1) RETURNING c")
+
+
+@pytest.mark.parametrize("dialect", ["mariadb", "singlestore"])
+def test_mariadb_errors_say_what_to_do(mariadb: Any, dialect: str) -> None:
+    """Credentials and addresses: what to check, which run would succeed, and never the password."""
+    right = mariadb_spec(mariadb, dialect)
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never says a word
+        cases: list[tuple[dict[str, Any], type[IngestionError], str]] = [
+            ({"password": Reference("wrong-secret")}, ConfigError, r"Access denied.*Check user, password"),
+            ({"user": "nobody"}, ConfigError, r"Access denied.*Check user"),
+            ({"database": "nowhere"}, ConfigError, r"nowhere.*check database"),
+            ({"port": 1}, TransientError, r"refused.*run the same command again"),
+            ({"host": "no.such.host.invalid"}, TransientError, r"no\.such\.host\.invalid.*run the same command again"),
+            ({"port": mute.getsockname()[1], "connect_timeout_seconds": 1}, TransientError, "timed out"),
+        ]
+        for changes, kind, words in cases:
+            with pytest.raises(IngestionError, match=words) as caught:
+                Database(replace(right, **changes), dialect_for(dialect)).check()
+            assert type(caught.value) is kind
+            assert f"Connection 'shop' ({dialect}" in str(caught.value)
+            assert "wrong-secret" not in str(caught.value)
+            assert mariadb.password not in str(caught.value)
+            assert caught.value.__cause__ is None
+    Database(right, dialect_for(dialect)).check()
+
+
+def test_mariadb_tables_without_a_grant_are_named(mariadb: Any, mariadb_server: Any) -> None:
+    mariadb_server.client("CREATE DATABASE closed; CREATE TABLE closed.t (c int)")
+    try:
+        source = Source(mariadb_spec(mariadb), mariadb.client, [])
+        window = Interval(mark(CursorType.INT, "0"), mark(CursorType.INT, "1"))
+        with pytest.raises(TerminalError, match=r"no table 'closed\.t'|denied"):
+            source.incremental(CursorType.INT, schema="closed").count_rows(window)
+        with pytest.raises(TerminalError, match=r"SELECT command denied.*closed.*Grant"):
+            source.table(query_sql="SELECT c FROM closed.t").describe()
+    finally:
+        mariadb_server.drop_database("closed")
+
+
+def test_mariadb_that_restarts_is_reached_again(
+    mariadb: Any, mariadb_server: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Lost in the midst of a query: worth a retry, told by one error and no stack; the next query connects anew."""
+    database = Database(mariadb_spec(mariadb), dialect_for("mariadb"))
+    database.check()
+
+    def kill() -> None:
+        mine = mariadb_server.client(f"SELECT id FROM information_schema.processlist WHERE user = '{mariadb.user}'")
+        mariadb_server.client("".join(f"KILL {number};" for number in mine.split()))
+
+    kill()
+    database.check()
+
+    def die_halfway() -> None:
+        with database.connect() as connection:
+            kill()
+            connection.cursor().execute("SELECT 1")
+
+    with pytest.raises(TransientError, match="run the same command again"):
+        die_halfway()
+    assert "Traceback" not in capfd.readouterr().err
+    database.check()
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "statement", ["INSERT INTO t VALUES (1)", "CREATE TABLE u (c int)", "SET GLOBAL max_connections = 1"]
+)
+def test_mariadb_connections_cannot_write(mariadb: Any, statement: str) -> None:
+    mariadb.client("CREATE TABLE t (c int)")
+    with pytest.raises(TerminalError, match=r"READ ONLY|denied"):
+        Database(mariadb_spec(mariadb), dialect_for("mariadb")).rows(statement)
+
+
+def test_mariadb_names_differ_by_case_as_the_server_says(mariadb: Any) -> None:
+    """The catalog compares without regard to case, the server (here) does not."""
+    mariadb.client("CREATE TABLE t (c int); CREATE TABLE T (d int, e int, PRIMARY KEY (e))")
+    source = Source(mariadb_spec(mariadb), mariadb.client, [])
+    schema = mariadb.database
+    assert [c.name for c in source.table("t", schema=schema).describe().columns] == ["c"]
+    upper = source.table("T", schema=schema).describe()
+    assert ([c.name for c in upper.columns], upper.primary_keys) == (["d", "e"], ("e",))
+    mariadb.client("DROP TABLE T")
+    with pytest.raises(TerminalError, match="no table"):
+        source.table("T", schema=schema).describe()
+
+
+def test_mariadb_sees_what_was_committed_after_a_connection_began(mariadb: Any) -> None:
+    """Each statement has a view of its own: a second look for bad values must not see the state of the first."""
+    mariadb.client("CREATE TABLE t (c int); INSERT INTO t VALUES (1)")
+    database = Database(mariadb_spec(mariadb), dialect_for("mariadb"))
+    with database.snapshot() as snapshot:
+        assert snapshot.join is None
+        cursor = snapshot.connection.cursor()
+        for rows in (1, 2):
+            cursor.execute("SELECT count(*) FROM t")
+            assert cursor.fetchall() == ((rows,),)
+            mariadb.client("INSERT INTO t VALUES (2)")
+    database.close()
 
 
 def sqlite_source(path: Path, script: str = "") -> Source:
@@ -520,6 +669,15 @@ def test_sqlite_text_cursors_follow_the_columns_collation(tmp_path: Path) -> Non
     )
     bounds = source.incremental(CursorType.TEXT).probe_bounds(mark(CursorType.TEXT, "A"))
     assert (bounds.low, bounds.high) == (mark(CursorType.TEXT, "B"), mark(CursorType.TEXT, "c"))
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
+def test_sqlite_numbers_are_no_text_cursors_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    """A column of numeric affinity compares a literal that looks like a number as one."""
+    source = sqlite_source(tmp_path / "s.db", f"PRAGMA encoding = '{encoding}'; CREATE TABLE t (c NUMERIC, s TEXT)")
+    with pytest.raises(TerminalError, match="cursor of type text"):
+        source.incremental(CursorType.TEXT).describe()
+    source.incremental(CursorType.TEXT, column="s").describe()
 
 
 def test_sqlite_unknown_names_are_errors_and_not_strings(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import Engine, func, insert, select, text, update
 from ingestion_runtime.model.batch import Batch, IngestionPlan, PlannerMetadata, Receipt, TableKey, WriteMode
 from ingestion_runtime.model.cursor import CursorType, Fingerprint, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.errors import LeaseHeldError, TerminalError
+from ingestion_runtime.model.horizon import CursorSample
 from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, StateRecord, TableHead
 from ingestion_runtime.state.processes import current_holder
 from ingestion_runtime.state.sql import SqlStateStore
@@ -501,3 +502,20 @@ for number in range(1, 1_000_000):
     assert set(counts.values()) == {5}
     store.append_records([mark(Phase.RAW, "b1", 1)])
     assert store.load_days([KEY], DAY)[KEY].raw == "b1"
+
+
+def test_samples_are_kept_as_a_whole_and_by_table(backend: Backend) -> None:
+    """Oldest first, replaced in one go, read back by another process's store; other tables keep theirs."""
+    store, again = backend.store(), backend.store()
+    early = CursorSample(1_767_225_600_000_000, Watermark(CursorType.INT, "7"), "reading")
+    late = CursorSample(1_767_225_600_000_001, Watermark(CursorType.TEXT, "\u00e9'"), "reading")
+    store.keep_samples(OTHER, (early,))
+    store.keep_samples(KEY, (late, early))
+    assert again.load_samples(KEY) == (early, late)
+    store.keep_samples(KEY, (late,))
+    assert again.load_samples(KEY) == (late,)
+    store.keep_samples(KEY, ())
+    assert again.load_samples(KEY) == ()
+    assert again.load_samples(OTHER) == (early,)
+    store.close()
+    again.close()

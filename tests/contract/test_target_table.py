@@ -1,4 +1,4 @@
-"""What every target promises the protocol: Iceberg tables and plain Parquet directories, by one suite."""
+"""What every target promises the protocol: Iceberg tables in every catalog and plain Parquet directories, by one suite."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +15,9 @@ from ingestion_runtime.model.errors import PublishRaceError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import TargetTable, Written
 from tests.batches import make_batch, make_payload, make_receipt
-from tests.targets import IcebergPlace, ParquetPlace, Place
+from tests.servers.hdfs import HdfsServer
+from tests.servers.postgresql import PostgresServer
+from tests.targets import HdfsPlace, IcebergPlace, ParquetPlace, Place
 
 OLD = pa.table({"id": [1, 2], "v": ["one", "two"]})
 NEW = pa.table({"id": [2, 3], "v": ["zwei", "drei"]})
@@ -23,15 +25,26 @@ OTHER = pa.table({"id": [9], "v": ["nine"]})
 NUMBERS = count(1)
 
 
-@pytest.fixture(scope="module", params=["iceberg", "parquet"])
+@pytest.fixture(scope="module", params=["iceberg", "iceberg-postgresql", "iceberg-hadoop", "parquet"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("targets")
     if request.param == "parquet":
         yield ParquetPlace(root)
         return
-    iceberg = IcebergPlace(root, request.getfixturevalue("spark"))
+    iceberg = _iceberg(request, root)
     yield iceberg
     iceberg.close()
+
+
+def _iceberg(request: pytest.FixtureRequest, root: Path) -> IcebergPlace | HdfsPlace:
+    spark = request.getfixturevalue("spark")
+    if request.param == "iceberg-hadoop":
+        hdfs: HdfsServer = request.getfixturevalue("hdfs_server")
+        return HdfsPlace(root, spark, hdfs.new_root(), None)
+    if request.param == "iceberg-postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        return IcebergPlace(root, spark, server.create_database().as_connection("catalog"))
+    return IcebergPlace(root, spark)
 
 
 @dataclass
@@ -197,7 +210,7 @@ def test_of_two_publishers_at_once_exactly_one_wins(story: Story, place: Place) 
     """Two runs with the same base publish at the same moment: one becomes the table, whole; the other is refused."""
     last = story.batch(1)
     story.publish(last, OLD)
-    for round_ in range(1 if isinstance(place, IcebergPlace) else 10):
+    for round_ in range(10 if isinstance(place, ParquetPlace) else 1):
         rivals = [story.batch(10 + 2 * round_ + i, last) for i in range(2)]
         rows = {batch.id: pa.table({"id": [batch.sequence], "v": [batch.id]}) for batch in rivals}
         branches = {batch.id: story.write(batch, rows[batch.id]) for batch in rivals}

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from ingestion_runtime.endpoints.iceberg.catalog import catalog_conf
 from ingestion_runtime.model.spec import CatalogSpec
-from ingestion_runtime.tools.spark import catalog_conf
 from tests.lake import Lake
 
 Row = dict[str, Any]

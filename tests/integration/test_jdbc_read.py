@@ -162,11 +162,12 @@ def test_postgresql_types_land_as_psql_prints_them(reading: Reading, postgres: P
     assert landed.num_rows == 5
     for field in landed.schema:
         # One JSON array a column: the only text that psql itself cannot split wrongly.
-        blanks = "::text" if field.name != "c" else "::varchar || repeat(' ', 5 - length(c))"
+        # A cast would take the blanks off the one and add a mask to the other that psql does not print.
+        cast = {"c": "::varchar || repeat(' ', 5 - length(c))", "ip": ""}.get(field.name, "::text")
         printed = json.loads(
             postgres.psql(
                 "SET timezone = 'UTC'; "
-                f"SELECT coalesce(json_agg(\"{field.name}\"{blanks} ORDER BY id), '[]') FROM everything",
+                f"SELECT coalesce(json_agg(\"{field.name}\"{cast} ORDER BY id), '[]') FROM everything",
             )
         )
         if field.type == pa.bool_():
@@ -290,29 +291,6 @@ def test_timestamp_slices_take_every_row_once(reading: Reading, postgres: Postgr
     assert [sorted(reading.land(spec, table, w).column("id").to_pylist()) for w in windows] == [[2, 3], [4, 5, 6]]
     ties = Slice(0, reread=ReRead(marks[0], marks[1], nulls=True))
     assert sorted(reading.land(spec, table, ties).column("id").to_pylist()) == [1, 2, 3, 7]
-
-
-def test_partitions_read_one_snapshot_while_money_moves(reading: Reading, postgres: PostgresDatabase) -> None:
-    postgres.psql("""CREATE TABLE accounts (id int PRIMARY KEY, balance bigint);
-        INSERT INTO accounts SELECT g, 100 FROM generate_series(1, 20000) g""")
-    stop = threading.Event()
-
-    def transfer() -> None:
-        while not stop.is_set():
-            postgres.psql("""UPDATE accounts SET balance = balance + CASE WHEN id = 1 THEN -7 ELSE 7 END
-                WHERE id IN (1, 19999)""")
-
-    worker = threading.Thread(target=transfer)
-    worker.start()
-    try:
-        split = PartitionRead("id", "1", "20000", 4)
-        table = table_of("accounts", partition_read=split, fetch_size=100)
-        sums = [sum(reading.land(connection_of(postgres), table)["balance"].to_pylist()) for _ in range(5)]
-    finally:
-        stop.set()
-        worker.join()
-    assert sums == [2_000_000] * 5
-    assert len(list((reading.root / "landed-1").glob("*.parquet"))) == 4
 
 
 @pytest.mark.parametrize(

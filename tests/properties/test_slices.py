@@ -1,5 +1,6 @@
 """Slices cover exactly what was frozen, whatever it is."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -7,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_runtime.model.cursor import CursorType, Interval, Watermark
+from ingestion_runtime.model.density import Cell
 from ingestion_runtime.model.spec import SlicingPolicy
 from ingestion_runtime.model.watermark import from_ticks, lowest_ticks, to_ticks
-from ingestion_runtime.planning.slices import slice_count, split_from_first, split_interval
+from ingestion_runtime.planning.slices import slice_count, split_by_rows, split_from_first, split_interval
 
 SPLITTABLE = [t for t in CursorType if t is not CursorType.TEXT]
 HIGHEST = {CursorType.TIMESTAMP: 253_402_300_799_999_999, CursorType.DATE: 2_932_896}
@@ -63,6 +65,20 @@ def test_the_first_row_moves_cuts_but_never_the_cover(interval: Interval, data: 
         first = data.draw(st.integers(to_ticks(interval.low) + 1, to_ticks(interval.high)))
     pieces = split_from_first(interval, from_ticks(interval.low.type, first), count)
     assert_exact_cover(pieces, interval)
+    assert len(pieces) <= count
+
+
+@given(intervals(), st.data(), st.integers(1, 24))
+def test_cuts_by_rows_cover_exactly_too(interval: Interval, data: st.DataObject, count: int) -> None:
+    """Whatever the source answers and wherever the first row is said to be."""
+    first = data.draw(st.none() | ticks(interval.low.type).map(lambda tick: from_ticks(interval.low.type, tick)))
+    chance = data.draw(st.randoms(use_true_random=False))
+
+    def counts(edges: Sequence[int]) -> tuple[Cell, ...]:
+        return tuple(Cell(low, high, chance.choice((0, 1, 1000, 10**6))) for low, high in pairwise(edges))
+
+    pieces = split_by_rows(interval, first, count, counts)
+    assert_exact_cover(tuple(piece for piece, _ in pieces), interval)
     assert len(pieces) <= count
 
 

@@ -5,16 +5,20 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from ingestion_runtime.config.secrets import SecretReference
+from ingestion_runtime.model.spec import ConnectionSpec
 from tests.servers.ports import HOST, free_port
 
 SUPERUSER = "postgres"
 USER = "ingest"
 PASSWORD = "correct horse"
+PASSWORD_VARIABLE = "TEST_POSTGRES_PASSWORD"
 
 SETTINGS = MappingProxyType(
     {
@@ -32,6 +36,7 @@ SETTINGS = MappingProxyType(
 # The superuser needs no password, everybody else does: so a wrong one can be tried.
 HBA = f"""local all all trust
 host all {SUPERUSER} {HOST}/32 trust
+host replication {SUPERUSER} {HOST}/32 trust
 host all all {HOST}/32 scram-sha-256
 """
 
@@ -46,6 +51,12 @@ class PostgresDatabase:
     password: str
     database: str
     binaries: Path
+
+    def as_connection(self, name: str) -> ConnectionSpec:
+        """Return how the runtime connects; the password comes from a variable, which is set here."""
+        os.environ[PASSWORD_VARIABLE] = self.password
+        secret = SecretReference("env", PASSWORD_VARIABLE, Path())
+        return ConnectionSpec(name, "postgresql", self.database, self.host, self.port, self.user, secret)
 
     def psql(self, sql: str, *, superuser: bool = False) -> str:
         """Run statements with psql, each in a transaction of its own; return rows, columns separated by tabs."""
@@ -106,10 +117,26 @@ class PostgresServer:
         """Stop the server; ``immediate`` is a crash, ``fast`` ends sessions in an orderly way."""
         self._run("pg_ctl", "-D", "data", "-m", mode, "-w", "-t", "30", "-s", "stop")
 
-    def create_database(self, name: str | None = None) -> PostgresDatabase:
-        """Create an empty database, owned by the role with the password."""
+    @contextmanager
+    def standby(self) -> Iterator["PostgresServer"]:
+        """Copy the server as it is now into a standby that follows it."""
+        copy = PostgresServer()
+        copy._base = Path(tempfile.mkdtemp(prefix="pg-standby-"))
+        try:
+            if os.geteuid() == 0:
+                shutil.chown(copy._base, SUPERUSER, SUPERUSER)
+            source = ("-h", self.host, "-p", str(self.port), "-U", SUPERUSER)
+            copy._run("pg_basebackup", *source, "-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync")
+            copy._configure({"port": str(copy.port), "unix_socket_directories": f"'{copy._base}'"})
+            copy.start()
+            yield copy
+        finally:
+            copy.__exit__()
+
+    def create_database(self, name: str | None = None, options: str = "") -> PostgresDatabase:
+        """Create an empty database, owned by the role with the password; ``options`` end the statement."""
         name = name or f"test_{next(self._numbers)}"
-        self.psql(f'CREATE DATABASE "{name}" OWNER {USER}')
+        self.psql(f'CREATE DATABASE "{name}" OWNER {USER} {options}')
         return self._connection(name)
 
     def drop_database(self, name: str) -> None:
@@ -125,6 +152,10 @@ class PostgresServer:
         log = self._base / "log"
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
 
+    def connection(self, database: str) -> PostgresDatabase:
+        """Return a database of the server that is there already."""
+        return self._connection(database)
+
     def _connection(self, database: str) -> PostgresDatabase:
         return PostgresDatabase(self.host, self.port, self.user, self.password, database, self._binaries)
 
@@ -132,11 +163,13 @@ class PostgresServer:
         if os.geteuid() == 0:
             shutil.chown(self._base, SUPERUSER, SUPERUSER)  # the server refuses to run as root
         self._run("initdb", "-D", "data", "-A", "trust", "-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-        lines = [f"{name} = {value}" for name, value in self._settings.items()]
-        lines += [f"port = {self.port}", f"unix_socket_directories = '{self._base}'"]
-        with (self._base / "data" / "postgresql.conf").open("a") as configuration:
-            configuration.write("\n" + "\n".join(lines) + "\n")
+        self._configure({**self._settings, "port": str(self.port), "unix_socket_directories": f"'{self._base}'"})
         (self._base / "data" / "pg_hba.conf").write_text(HBA)
+
+    def _configure(self, settings: Mapping[str, str]) -> None:
+        """Add settings to the server's file, where the last one of a name counts."""
+        with (self._base / "data" / "postgresql.conf").open("a") as configuration:
+            configuration.write("\n" + "\n".join(f"{name} = {value}" for name, value in settings.items()) + "\n")
 
     def _run(self, program: str, *arguments: str) -> None:
         """Run one of the server's programs in its directory, as postgres when the tests run as root."""

@@ -18,7 +18,7 @@ from ingestion_runtime.model.spec import NullKeys, StagingSpec, TableSpec
 from ingestion_runtime.staging import Staging
 from ingestion_runtime.tools.files import LocalFiles
 from tests.batches import make_batch
-from tests.extracts import extract_of
+from tests.extracts import MemoryExtract, extract_of
 
 TABLE = TableSpec("shop", "orders", "scd1", "source", primary_keys=("id",), incremental_column="updated_at")
 ROWS = pa.table({"id": [1, 2, 3], "v": ["a", "b", None]})
@@ -83,7 +83,10 @@ def test_the_manifest_names_batch_base_slice_and_every_file(staging: Staging) ->
     ]
     assert document["files"] == expected
     assert [file["rows"] for file in expected] == [3, 1]
-    assert document["fields"] == [{"name": "id", "type": "int64"}, {"name": "v", "type": "string"}]
+    assert document["fields"] == [
+        {"name": "id", "type": "int64", "former": None},
+        {"name": "v", "type": "string", "former": None},
+    ]
     assert (found.manifest.rows, found.manifest.quarantined) == (4, 0)
 
 
@@ -168,6 +171,37 @@ def test_a_slice_whose_files_changed_is_not_reused(staging: Staging, harm: Calla
     harm(Path(found.directory))
 
     assert staging.find(TABLE, BATCH, PIECE) is None
+
+
+def test_a_divided_read_is_one_slice_of_all_its_parts(staging: Staging) -> None:
+    """Directories read=* below the attempt belong to it; what a dead read left elsewhere does not."""
+
+    class Divided(MemoryExtract):
+        def write_parquet(self, directory: str) -> None:
+            for part, rows in (("read=0", ROWS), ("read=1", MORE), ("_temporary", MORE)):
+                extract_of(rows).write_parquet(f"{directory}/{part}")
+
+    found = staging.stage(TABLE, BATCH, PIECE, Divided((ROWS,), []))
+    assert [file.path for file in found.manifest.files] == ["read=0/part-00000.parquet", "read=1/part-00000.parquet"]
+    assert found.manifest.rows == 4
+    assert staging.find(TABLE, BATCH, PIECE) == found
+    (Path(found.directory) / "read=1/part-00000.parquet").write_bytes(b"")
+    assert staging.find(TABLE, BATCH, PIECE) is None
+
+
+def test_null_keys_of_a_divided_read_are_set_aside_part_by_part(staging: Staging) -> None:
+    """Files of equal names in two parts do not overwrite each other."""
+    rows = pa.table({"id": [1, None], "v": ["a", "b"]})
+    table = replace(TABLE, null_keys=NullKeys.QUARANTINE)
+
+    class Divided(MemoryExtract):
+        def write_parquet(self, directory: str) -> None:
+            for part in ("read=0", "read=1"):
+                extract_of(rows).write_parquet(f"{directory}/{part}")
+
+    found = staging.stage(table, BATCH, PIECE, Divided((rows,), []))
+    assert (found.manifest.rows, found.manifest.quarantined) == (2, 2)
+    assert staging.find(table, BATCH, PIECE) == found
 
 
 def test_a_slice_whose_quarantined_rows_changed_is_not_reused(staging: Staging) -> None:

@@ -1,36 +1,66 @@
-"""The Iceberg catalog without a JVM: a look-up in SQL, and pyiceberg where metadata is read or committed."""
+"""The Iceberg catalog: a look-up without a JVM where that is possible, and the client that reads and commits metadata."""
 
-import sqlite3
 import threading
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Engine, create_engine, text
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ingestion_runtime.model.errors import TerminalError, TransientError
+from ingestion_runtime.endpoints.iceberg.database import database_of, open_sql_catalog
+from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import CatalogSpec, TableSpec
-from ingestion_runtime.state.sqlite import switch_to_wal
+from ingestion_runtime.tools.files import is_hdfs
 
 if TYPE_CHECKING:
-    from pyiceberg.catalog.sql import SqlCatalog
+    from pyiceberg.catalog import Catalog
+    from pyspark.sql import SparkSession
+
+    from ingestion_runtime.endpoints.iceberg.jvm import JvmCatalog
 
 _LOCATION = text(
     "SELECT metadata_location FROM iceberg_tables "
     "WHERE catalog_name = :catalog AND table_namespace = :namespace AND table_name = :name"
 )
-_BUSY_SECONDS = 30
+
+
+def catalog_properties(spec: CatalogSpec) -> dict[str, str]:
+    """Return the properties by which Iceberg's Java library opens the catalog; with a password: keep them nowhere."""
+    database = database_of(spec)
+    if database is None:
+        return {"type": "hadoop", "warehouse": spec.warehouse}
+    return {"type": "jdbc", "warehouse": spec.warehouse, "jdbc.schema-version": "V1", **database.jdbc()}
+
+
+def catalog_conf(spec: CatalogSpec) -> tuple[tuple[str, str], ...]:
+    """Return the Spark settings of the catalog, for a session; with a password: keep them nowhere.
+
+    The catalog cache is off, because it would show a table as it was before another client committed.
+    """
+    prefix = f"spark.sql.catalog.{spec.name}"
+    properties = {**catalog_properties(spec), "cache-enabled": "false"}
+    listed = tuple((f"{prefix}.{name}", value) for name, value in properties.items())
+    return ((prefix, "org.apache.iceberg.spark.SparkCatalog"), *listed)
+
+
+def _no_session() -> "SparkSession":
+    raise TerminalError("This catalog needs Spark's JVM.", remedy="Open it with a session.")
 
 
 class IcebergCatalog:
-    """A catalog in a SQLite file, shared with Spark's JdbcCatalog (schema V1). Safe to use from several threads."""
+    """One catalog, shared with Spark's client of it. Safe to use from several threads.
 
-    def __init__(self, spec: CatalogSpec) -> None:
+    Where the warehouse is on HDFS metadata is read and committed through the JVM (``session``), else by pyiceberg.
+    """
+
+    def __init__(self, spec: CatalogSpec, session: Callable[[], "SparkSession"] = _no_session) -> None:
         self._spec = spec
+        self._session = session
+        self._database = database_of(spec)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._catalog: SqlCatalog | None = None
+        self._sql_client: Catalog | None = None
+        self._jvm_client: JvmCatalog | None = None
 
     @property
     def name(self) -> str:
@@ -44,46 +74,34 @@ class IcebergCatalog:
         return tuple(part.format(schema=table.schema, table=table.table) for part in parts)
 
     def location(self, identifier: tuple[str, ...]) -> str | None:
-        """Return the table's metadata location by one query (2 ms), None when there is no such table.
+        """Return the table's metadata location, None when there is no such table.
 
-        pyiceberg would answer too, but importing it takes longer than a whole idle run may.
+        A SQL catalog answers by one query (2 ms); pyiceberg would answer too, but importing it takes longer than a whole
+        idle run may. A Hadoop catalog has to be looked at through the JVM.
         """
-        if not Path(self._spec.database).exists():
+        if self._database is None:
+            return self._jvm().location(identifier)
+        if not self._database.is_there():
             return None
         values = {"catalog": self._spec.name, "namespace": ".".join(identifier[:-1]), "name": identifier[-1]}
         try:
             with self._sql().connect() as connection:
                 found = connection.execute(_LOCATION, values).scalar_one_or_none()
-        except OperationalError as error:
-            if "no such table" in str(error.orig):
+        except DBAPIError as error:
+            if self._database.lacks_tables(error):
                 return None
-            raise TransientError(
-                f"The Iceberg catalog {self._spec.database} cannot be read: {error.orig}.",
-                remedy="Run again when it can be reached.",
-            ) from error
-        except DatabaseError as error:
-            raise TerminalError(
-                f"The Iceberg catalog {self._spec.database} cannot be read: {error.orig}.",
-                remedy="Let runtime.intermediate.database name the catalog's SQLite file, or one that does not exist yet.",
-            ) from error
+            raise self._database.translate(error) from error
         return None if found is None else str(found)
 
-    def pyiceberg(self) -> "SqlCatalog":
-        """Return the pyiceberg catalog, creating the database when it is missing."""
+    def pyiceberg(self) -> "Catalog":
+        """Return the client that reads and commits metadata, creating the catalog's tables when they are missing."""
+        if self._database is None or is_hdfs(self._spec.warehouse):
+            return self._jvm()
         with self._lock:
-            if self._catalog is None:
-                from pyiceberg.catalog.sql import SqlCatalog  # 1.2 s, paid only where it is needed
-
-                Path(self._spec.database).parent.mkdir(parents=True, exist_ok=True)
-                self._catalog = SqlCatalog(
-                    self._spec.name,
-                    uri=f"sqlite:///{self._spec.database}?timeout={_BUSY_SECONDS}",
-                    warehouse=self._spec.warehouse,
-                )
-                # Before Spark connects, on several threads at once: none of them would wait for another's switch.
-                with closing(sqlite3.connect(self._spec.database, timeout=_BUSY_SECONDS)) as connection:
-                    switch_to_wal(connection)
-            return self._catalog
+            if self._sql_client is None:
+                self._database.prepare()
+                self._sql_client = open_sql_catalog(self._spec, self._engine_locked())
+            return self._sql_client
 
     def create_namespace(self, identifier: tuple[str, ...]) -> None:
         """Create the table's namespace unless it is there; several tables and processes may want it at once."""
@@ -97,14 +115,27 @@ class IcebergCatalog:
 
     def close(self) -> None:
         """Close connections."""
+        if self._jvm_client is not None:
+            self._jvm_client.close()
         if self._engine is not None:
             self._engine.dispose()
-        if self._catalog is not None:
-            self._catalog.engine.dispose()
+
+    def _jvm(self) -> "JvmCatalog":
+        from ingestion_runtime.endpoints.iceberg.jvm import JvmCatalog
+
+        with self._lock:
+            if self._jvm_client is None:
+                if self._database is not None:
+                    self._database.prepare()
+                self._jvm_client = JvmCatalog(self._spec.name, lambda: catalog_properties(self._spec), self._session)
+            return self._jvm_client
 
     def _sql(self) -> Engine:
         with self._lock:
-            if self._engine is None:
-                url = URL.create("sqlite", database=self._spec.database)
-                self._engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
-            return self._engine
+            return self._engine_locked()
+
+    def _engine_locked(self) -> Engine:
+        if self._engine is None:
+            assert self._database is not None  # noqa: S101 - a catalog without one is never asked by SQL
+            self._engine = self._database.engine()
+        return self._engine

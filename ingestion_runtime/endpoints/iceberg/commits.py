@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import (
+    AddSchemaUpdate,
+    AssertCurrentSchemaId,
     AssertRefSnapshotId,
     AssertTableUUID,
     RemoveSnapshotRefUpdate,
+    SetCurrentSchemaUpdate,
     SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableUpdate,
@@ -26,6 +29,7 @@ from pyiceberg.table.update import (
 from pyiceberg.transforms import parse_transform
 
 from ingestion_runtime.documents import dump_document, load_document
+from ingestion_runtime.endpoints.iceberg.growth import swapped_schema
 from ingestion_runtime.model.batch import Receipt
 from ingestion_runtime.model.errors import PublishRaceError, TerminalError
 from ingestion_runtime.model.spec import PartitionField
@@ -66,7 +70,7 @@ class AssertHead(ValidatableTableRequirement):
             raise CommitFailedException(f"the fence stands at {_fence(properties)}, above our token {self.fence}")
 
 
-def load(catalog: SqlCatalog, identifier: tuple[str, ...]) -> Table | None:
+def load(catalog: Catalog, identifier: tuple[str, ...]) -> Table | None:
     """Return the table as the catalog has it now, None when there is none."""
     try:
         return catalog.load_table(identifier)
@@ -96,7 +100,7 @@ def read_head(table: Table) -> TargetHead:
 
 
 def create(
-    catalog: SqlCatalog,
+    catalog: Catalog,
     identifier: tuple[str, ...],
     schema: pa.Schema,
     partition: Sequence[PartitionField],
@@ -122,10 +126,10 @@ def partition_difference(table: Table, partition: Sequence[PartitionField]) -> s
     return None if present == wanted else f"{_spell(present)} in the table, {_spell(wanted)} in the configuration"
 
 
-def publish(catalog: SqlCatalog, table: Table, expected: str | None, written: Written, receipt: Receipt) -> str:
+def publish(catalog: Catalog, table: Table, expected: str | None, written: Written, receipt: Receipt) -> str:
     """Move main, tag and receipt in one commit; see ``TargetTable.publish``."""
     snapshot = int(written.snapshot) if written.snapshot else None
-    updates: list[TableUpdate] = []
+    updates: list[TableUpdate] = _swap(table, written.replaced)
     if snapshot is not None:
         updates.append(_set_ref(MAIN_BRANCH, "branch", snapshot))
         updates.append(_set_ref(TAG, "tag", snapshot))
@@ -139,10 +143,21 @@ def publish(catalog: SqlCatalog, table: Table, expected: str | None, written: Wr
         AssertRefSnapshotId.model_validate({"ref": MAIN_BRANCH, "snapshot-id": base}),
         AssertHead(batch_id=expected, fence=receipt.fence),
     )
+    if written.replaced:
+        current = AssertCurrentSchemaId.model_validate({"current-schema-id": table.schema().schema_id})
+        return _commit(catalog, table, (*requirements, current), tuple(updates))
     return _commit(catalog, table, requirements, tuple(updates))
 
 
-def guard(catalog: SqlCatalog, table: Table, token: int, drop: Sequence[str]) -> Table:
+def _swap(table: Table, replaced: Sequence[str]) -> list[TableUpdate]:
+    """Return the updates by which columns get their new type in the very commit that moves main to their values."""
+    if not replaced:
+        return []
+    last_added = SetCurrentSchemaUpdate.model_validate({"schema-id": -1})
+    return [AddSchemaUpdate(schema=swapped_schema(table, replaced)), last_added]
+
+
+def guard(catalog: Catalog, table: Table, token: int, drop: Sequence[str]) -> Table:
     """Raise the fence to ``token`` and drop branches in one commit."""
     receipt, _ = _try_receipt(table.metadata.properties)
     updates: list[TableUpdate] = [_remove_ref(name) for name in drop]
@@ -154,7 +169,7 @@ def guard(catalog: SqlCatalog, table: Table, token: int, drop: Sequence[str]) ->
     return catalog.load_table(table.name())
 
 
-def drop_branch(catalog: SqlCatalog, table: Table, branch: str) -> None:
+def drop_branch(catalog: Catalog, table: Table, branch: str) -> None:
     """Drop a branch, whatever the table's receipt and fence say: nobody reads it."""
     _commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid),), (_remove_ref(branch),))
 
@@ -168,7 +183,7 @@ def _remove_ref(name: str) -> TableUpdate:
 
 
 def _commit(
-    catalog: SqlCatalog,
+    catalog: Catalog,
     table: Table,
     requirements: tuple[Any, ...],  # pyiceberg's type lists its own requirements and leaves no place for ours
     updates: tuple[TableUpdate, ...],

@@ -1,45 +1,133 @@
-"""How an Iceberg table grows with its source: new columns, and types that Iceberg may widen in place."""
+"""How an Iceberg table follows its source in place: renamed and new columns, and types that Iceberg may widen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import pyarrow_to_schema
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.types import DecimalType, DoubleType, FloatType, IcebergType, IntegerType, LongType
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestampType,
+    TimestamptzType,
+)
 
+from ingestion_runtime.model.columns import NEXT_PREFIX, is_ingest_column
 from ingestion_runtime.model.errors import PublishRaceError, RefusedBatchError
+from ingestion_runtime.model.policy import OnChange, SchemaPolicy
+
+Columns = tuple[tuple[str, IcebergType], ...]
+
+_LANDED: dict[type[IcebergType], pa.DataType] = {
+    BooleanType: pa.bool_(),
+    IntegerType: pa.int32(),
+    LongType: pa.int64(),
+    FloatType: pa.float32(),
+    DoubleType: pa.float64(),
+    StringType: pa.string(),
+    BinaryType: pa.binary(),
+    DateType: pa.date32(),
+    TimestampType: pa.timestamp("us"),
+    TimestamptzType: pa.timestamp("us", tz="UTC"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What must be committed before a payload fits: columns to add and columns to widen."""
+    """What must be committed before a payload fits: (name before, name after), columns to add and to widen, and columns
+    that an earlier attempt left."""
 
-    added: tuple[tuple[str, IcebergType], ...]
-    widened: tuple[tuple[str, IcebergType], ...]
+    renamed: tuple[tuple[str, str], ...]
+    added: Columns
+    widened: Columns
+    left_over: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.renamed or self.added or self.widened or self.left_over)
 
 
-def plan_growth(table: Table, schema: pa.Schema, *, allow_missing: bool) -> Growth:
-    """Return what the table lacks for ``schema``.
+def landed_columns(table: Table) -> pa.Schema:
+    """Return the table's data columns in the types in which rows land; columns of types that never land are left out."""
+    fields = [(field.name, _landed(field.field_type)) for field in table.schema().fields if not is_ingest_column(field.name)]
+    return pa.schema([pa.field(name, kind) for name, kind in fields if kind is not None])
 
-    Raises RefusedBatchError, naming the columns, for types that Iceberg cannot widen and, unless ``allow_missing``, for
-    columns of the table that the source no longer has.
+
+def plan_growth(
+    table: Table,
+    schema: pa.Schema,
+    policy: SchemaPolicy,
+    renamed: Sequence[tuple[str, str]] = (),
+    *,
+    replaces: bool = False,
+) -> Growth:
+    """Return what the table lacks for ``schema``; ``renamed`` are (name now, name in the table).
+
+    Where the payload ``replaces`` the whole table and the policy lets types evolve, a column that cannot hold its new type
+    gets a sister for it, under ``NEXT_PREFIX``: empty, and nobody's business until the publish puts it in its place.
+
+    The columns have been judged when they were read. This is the backstop for what changed since, or could not be judged
+    without a snapshot: raises RefusedBatchError, naming the columns, for types that Iceberg cannot widen or the policy
+    does not let grow, and, where the policy refuses dropped columns, for those that the source no longer has.
     """
-    present = {field.name: field.field_type for field in table.schema().fields}
-    wanted = iceberg_types(schema)
     name = ".".join(table.name())
-    missing = [column for column in present if column not in wanted]
-    if missing and not allow_missing:
+    present = {field.name: field.field_type for field in table.schema().fields}
+    moves = tuple((old, new) for new, old in renamed if old in present and new not in present)
+    for old, new in moves:
+        present[new] = present.pop(old)
+    wanted = iceberg_types(schema)
+    missing = [column for column in present if column not in wanted and not is_ingest_column(column)]
+    if missing and policy.dropped is OnChange.FAIL:
         raise RefusedBatchError(
             f"{name}: the source no longer has the columns {', '.join(missing)}.",
             remedy='Restore them at the source, or set "allow_missing_columns": true to let them arrive as NULL.',
             table=name,
             columns=tuple(missing),
         )
+    replaceable = replaces and policy.retyped is OnChange.EVOLVE
+    sisters = {
+        NEXT_PREFIX + column: kind
+        for column, kind in wanted.items()
+        if replaceable and column in present and not _holds(present[column], kind) and not _holds(kind, present[column])
+    }
+    left_over = tuple(c for c in present if c.startswith(NEXT_PREFIX) and sisters.get(c) != present[c])
+    wanted = {c: kind for c, kind in wanted.items() if NEXT_PREFIX + c not in sisters} | sisters
+    added = tuple((c, kind) for c, kind in wanted.items() if c not in present or c in left_over)
+    return Growth(moves, added, _widened(name, present, wanted, policy), left_over)
+
+
+def swapped_schema(table: Table, replaced: Sequence[str]) -> Schema:
+    """Return the table's columns after each of ``replaced`` has given its name and place to its sister."""
+    fields = {field.name: field for field in table.schema().fields}
+    sisters = {name: fields[NEXT_PREFIX + name] for name in replaced}
+    kept = [field for field in table.schema().fields if not field.name.startswith(NEXT_PREFIX)]
+    placed = [
+        NestedField(field_id=sisters[f.name].field_id, name=f.name, field_type=sisters[f.name].field_type, required=False)
+        if f.name in sisters
+        else f
+        for f in kept
+    ]
+    return Schema(*placed, schema_id=1 + max(schema.schema_id for schema in table.metadata.schemas))
+
+
+def _widened(
+    name: str, present: dict[str, IcebergType], wanted: dict[str, IcebergType], policy: SchemaPolicy
+) -> Columns:
     widened = []
     for column, wanted_type in wanted.items():
         if column in present and not _holds(present[column], wanted_type):
-            if not _holds(wanted_type, present[column]):
+            if not _holds(wanted_type, present[column]) or policy.widened is not OnChange.EVOLVE:
                 raise RefusedBatchError(
                     f"{name}: column {column} is {present[column]} in the table and {wanted_type} at the source.",
                     remedy="Cast it in query_sql, or drop the table and run with --reload.",
@@ -47,25 +135,41 @@ def plan_growth(table: Table, schema: pa.Schema, *, allow_missing: bool) -> Grow
                     column=column,
                 )
             widened.append((column, wanted_type))
-    added = tuple((column, kind) for column, kind in wanted.items() if column not in present)
-    return Growth(added, tuple(widened))
+    return tuple(widened)
 
 
 def apply_growth(table: Table, growth: Growth) -> None:
-    """Commit a growth. A nullable column more is harmless to readers, so it may become visible before the batch does."""
-    if not growth.added and not growth.widened:
+    """Commit a growth. A nullable column more is harmless to readers, so it may become visible before the batch does.
+
+    A renamed column keeps its field id and with it all its values: readers see the new name, and nothing else changes.
+    """
+    if not growth:
         return
     try:
+        if growth.left_over:
+            with table.update_schema(allow_incompatible_changes=True) as update:
+                for column in growth.left_over:
+                    update.delete_column((column,))
         with table.update_schema() as update:
+            for old, new in growth.renamed:
+                update.rename_column((old,), new)  # a path: a name may hold dots
             for column, kind in growth.added:
-                update.add_column((column,), kind)  # a path: a name may hold dots
+                update.add_column((column,), kind)
             for column, kind in growth.widened:
-                update.update_column((column,), kind)
+                update.update_column((_name_before(column, growth),), kind)
     except CommitFailedException as error:
         raise PublishRaceError(
-            f"{'.'.join(table.name())}: the table moved while its columns were added ({error}).",
+            f"{'.'.join(table.name())}: the table moved while its columns were changed ({error}).",
             remedy="Nothing was published; run again.",
         ) from error
+
+
+def _name_before(column: str, growth: Growth) -> str:
+    return next((old for old, new in growth.renamed if new == column), column)
+
+
+def _landed(kind: IcebergType) -> pa.DataType | None:
+    return pa.decimal128(kind.precision, kind.scale) if isinstance(kind, DecimalType) else _LANDED.get(type(kind))
 
 
 def iceberg_types(schema: pa.Schema) -> dict[str, IcebergType]:

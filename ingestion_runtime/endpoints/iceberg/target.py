@@ -9,9 +9,9 @@ import pyarrow as pa
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey, WriteMode
-from ingestion_runtime.model.columns import CURSOR_RANK
+from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT, NEXT_PREFIX
 from ingestion_runtime.model.errors import PublishRaceError, TerminalError
-from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.model.spec import Deletes, TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, Written
 
 if TYPE_CHECKING:
@@ -21,15 +21,12 @@ if TYPE_CHECKING:
 class IcebergTarget:
     """A table in an IcebergCatalog. Implements ``TargetTable``."""
 
-    def __init__(
-        self, catalog: IcebergCatalog, table: TableSpec, writer: BranchWriter, codec: str, *, allow_missing: bool
-    ) -> None:
+    def __init__(self, catalog: IcebergCatalog, table: TableSpec, writer: BranchWriter, codec: str) -> None:
         self._catalog = catalog
         self._table = table
         self._identifier = catalog.identifier(table)
         self._writer = writer
         self._codec = "uncompressed" if codec == "none" else codec
-        self._allow_missing = allow_missing
 
     @property
     def key(self) -> TableKey:
@@ -47,6 +44,13 @@ class IcebergTarget:
         table = self._load() if self.location() else None
         return None if table is None else read_head(table)
 
+    def columns(self) -> pa.Schema | None:
+        """The table's columns in the types in which they land; see ``TargetTable.columns``."""
+        from ingestion_runtime.endpoints.iceberg.growth import landed_columns
+
+        table = self._load() if self.location() else None
+        return None if table is None else landed_columns(table)
+
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:
         """Commit the fence and drop stale branches; see ``TargetTable.guard``."""
         from ingestion_runtime.endpoints.iceberg.commits import guard, read_head
@@ -58,14 +62,15 @@ class IcebergTarget:
         from ingestion_runtime.endpoints.iceberg.commits import create, partition_difference, read_head
         from ingestion_runtime.endpoints.iceberg.growth import apply_growth, plan_growth
 
-        schema = _published(payload.schema)
-        self._check_partition(schema)
         table = self._load()
+        schema = self._published(payload, table)
+        self._check_partition(schema)
         if table is None:
             self._catalog.create_namespace(self._identifier)
             table = create(self._catalog.pyiceberg(), self._identifier, schema, self._table.partition, self._codec)
         self._refuse_other_partition(partition_difference(table, self._table.partition))
-        apply_growth(table, plan_growth(table, schema, allow_missing=self._allow_missing))
+        policy, replaces = self._table.policy, payload.replaces
+        apply_growth(table, plan_growth(table, schema, policy, payload.renamed, replaces=replaces))
         return read_head(self._existing())
 
     def write(self, batch: Batch, attempt: str, payload: Payload, head: TargetHead) -> Written:
@@ -88,6 +93,7 @@ class IcebergTarget:
         moved = sum(int(summary[name] or 0) for name in _CHANGES)
         total = _live_rows(summary["total-records"], summary["total-position-deletes"])
         found = total if batch.write is WriteMode.MERGE else counts.keys
+        buries = merge and payload.deleted > 0 and head.snapshot is not None
         return Written(
             branch=branch,
             base=head.snapshot,
@@ -97,8 +103,11 @@ class IcebergTarget:
             found=self._writer.count_touched(branch) if merge else found,
             null_keys=counts.null_keys,
             total=total,
-            added=int(summary["added-records"] or 0),
+            # A row that is marked as deleted is written anew, but nobody would call it a row that was brought.
+            added=int(summary["added-records"] or 0) - (payload.deleted if self._table.deletes is Deletes.SOFT else 0),
             changed=batch.write is WriteMode.REPLACE or moved > 0,
+            buried=self._writer.count_buried(branch, str(head.snapshot), payload) if buries else None,
+            replaced=tuple(c.removeprefix(NEXT_PREFIX) for c in columns if c.startswith(NEXT_PREFIX)),
         )
 
     def discard(self, branch: str) -> None:
@@ -117,6 +126,17 @@ class IcebergTarget:
         from ingestion_runtime.endpoints.iceberg.commits import publish
 
         return publish(self._catalog.pyiceberg(), self._existing(), expected, written, receipt)
+
+    def _published(self, payload: Payload, table: "Table | None") -> pa.Schema:
+        """The columns of the table after this payload: tombstones alone change none."""
+        if payload.files or table is None:
+            schema = pa.schema([field for field in payload.schema if field.name != CURSOR_RANK])
+        else:
+            schema = table.schema().as_arrow()
+        marked = table is not None and any(field.name == DELETED_AT for field in table.schema().fields)
+        if (marked or self._table.deletes is Deletes.SOFT) and DELETED_AT not in schema.names:
+            schema = schema.append(pa.field(DELETED_AT, pa.timestamp("us", tz="UTC")))
+        return schema
 
     def _load(self) -> "Table | None":
         from ingestion_runtime.endpoints.iceberg.commits import load
@@ -154,10 +174,6 @@ class IcebergTarget:
 
 _DISCARD_TRIES = 5
 _CHANGES = ("added-records", "deleted-records", "added-position-deletes", "removed-position-deletes")
-
-
-def _published(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([field for field in schema if field.name != CURSOR_RANK])
 
 
 def _live_rows(records: str | None, deletes: str | None) -> int:

@@ -1,12 +1,24 @@
 """The Spark side of an Iceberg table: batches onto branches. Nothing here moves main."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ingestion_runtime.model.batch import Batch
-from ingestion_runtime.model.columns import CURSOR_RANK, SLICE_COLUMN, is_ingest_column
-from ingestion_runtime.model.spec import TableSpec
-from ingestion_runtime.model.target import Payload
+from ingestion_runtime.model.columns import (
+    CURSOR_RANK,
+    DELETED_AT,
+    LOAD_DATE_COLUMN,
+    LOADED_AT_COLUMN,
+    NEXT_PREFIX,
+    RUN_COLUMN,
+    SLICE_COLUMN,
+    SOURCE_COLUMN,
+    is_ingest_column,
+)
+from ingestion_runtime.model.policy import OnChange
+from ingestion_runtime.model.spec import Deletes, TableSpec
+from ingestion_runtime.model.target import Buried, Payload
 from ingestion_runtime.tools.spark import TableSession
 
 if TYPE_CHECKING:
@@ -14,6 +26,9 @@ if TYPE_CHECKING:
 
 _STAGED = "ingest_staged"
 _WINNERS = "ingest_winners"
+_TOMBSTONES = "ingest_tombstones"
+_MERGED = "ingest_merged"
+_GONE = "ingest_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +65,14 @@ class BranchWriter:
         spark.sql(newest).createOrReplaceTempView(_WINNERS)
         target = f"{self._name}.{quote(f'branch_{branch}')}"
         if merge:
-            spark.sql(self._merge_sql(target, columns))
+            if payload.deleted:
+                self._add_tombstones(spark, payload)
+            spark.sql(self._merge_sql(target, columns, self._kept(payload, columns), buries=bool(payload.deleted)))
         else:
             from pyspark.sql import functions
 
             source = _WINNERS if batch.mode == "scd1" else _STAGED
-            rows: DataFrame = spark.table(source).select(*map(quote, columns))
+            rows: DataFrame = spark.table(source).selectExpr(*(_placed(column, columns) for column in columns))
             rows.writeTo(target).overwrite(functions.lit(True))
         return counts
 
@@ -87,7 +104,8 @@ class BranchWriter:
         return jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, self._name)
 
     def _read(self, spark: "SparkSession", payload: Payload, columns: tuple[str, ...]) -> None:
-        staged = spark.read.parquet(*payload.files)
+        # Tombstones may be all there is.
+        staged = spark.read.parquet(*payload.files) if payload.files else spark.table(self._name).limit(0)
         present = set(staged.columns)
         for column in columns:
             if column not in present:
@@ -112,20 +130,71 @@ class BranchWriter:
             f"FROM {_STAGED}) WHERE ingest_place = 1"
         )
 
-    def _merge_sql(self, target: str, columns: tuple[str, ...]) -> str:
+    def _add_tombstones(self, spark: "SparkSession", payload: Payload) -> None:
+        """Show winners and tombstones as one source: one MERGE makes one snapshot. No key is in both."""
+        gone = spark.read.parquet(*payload.tombstones)
+        gone.createOrReplaceTempView(_TOMBSTONES)
+        winners = spark.sql(f"SELECT *, false AS {_GONE} FROM {_WINNERS}")
+        merged = winners.unionByName(gone.selectExpr("*", f"true AS {_GONE}"), allowMissingColumns=True)
+        merged.createOrReplaceTempView(_MERGED)
+
+    def count_buried(self, branch: str, base: str, payload: Payload) -> Buried:
+        """Measure a branch with tombstones against its base, by scans of the key columns."""
+        spark = self._tables.session()
+        keys = ", ".join(map(quote, self._table.primary_keys))
+        mark = quote(DELETED_AT)
+        soft = self._table.deletes is Deletes.SOFT
+        branched = f"{self._name}.{quote(f'branch_{branch}')}"
+        stood = spark.sql(f"SELECT * FROM {self._name} VERSION AS OF {int(base)}")
+        marked = soft and DELETED_AT in stood.columns  # not before the first batch with soft deletes
+        (stood.where(f"{mark} IS NULL") if marked else stood).createOrReplaceTempView("ingest_stood")
+        live = f"SELECT {keys} FROM {branched}" + (f" WHERE {mark} IS NULL" if soft else "")
+        gone, staged = f"SELECT DISTINCT {keys} FROM {_TOMBSTONES}", f"SELECT DISTINCT {keys} FROM {_STAGED}"
+        met = "SELECT count(*), count(ingest_met) FROM {} LEFT JOIN (SELECT *, true AS ingest_met FROM ({})) USING ({})"
+        tombstones, brought = (_only(spark.sql(f"SELECT count(*) FROM ({those})"))[0] for those in (gone, staged))
+        now, alive = _only(spark.sql(met.format(f"({live})", gone, keys)))
+        before, known = _only(spark.sql(met.format("ingest_stood", staged, keys)))
+        return Buried(tombstones, alive, now, before + brought - known - payload.deleted)
+
+    def _kept(self, payload: Payload, columns: tuple[str, ...]) -> frozenset[str]:
+        """Return the columns that a merge leaves as they are: gone at the source, and the policy says to ignore that."""
+        if self._table.policy.dropped is not OnChange.IGNORE:
+            return frozenset()
+        return frozenset(c for c in columns if c not in payload.schema.names and not is_ingest_column(c))
+
+    def _merge_sql(self, target: str, columns: tuple[str, ...], kept: frozenset[str], *, buries: bool) -> str:
         keys = self._table.primary_keys
         on = [f"t.{quote(key)} = s.{quote(key)}" for key in keys]
-        if self._table.merge_filter:
+        if self._table.merge_filter and not buries:
+            # A filter picks partitions by the batch's own rows; a deleted row may be anywhere.
             on.append(f"({qualify(self._table.merge_filter, 't')})")
-        data = [column for column in columns if column not in keys and not is_ingest_column(column)]
-        same = " AND ".join(f"t.{quote(column)} <=> s.{quote(column)}" for column in data) or "true"
-        assign = ", ".join(f"t.{quote(column)} = s.{quote(column)}" for column in columns if column not in keys)
+        data = [column for column in columns if column not in keys and column not in kept and not is_ingest_column(column)]
+        equal = [f"t.{quote(column)} <=> s.{quote(column)}" for column in data]
+        if DELETED_AT in columns:
+            equal.append(f"t.{quote(DELETED_AT)} IS NULL")  # a row that came back is live again, even if it is the same
+        same = " AND ".join(equal) or "true"
+        assign = ", ".join(f"t.{quote(column)} = s.{quote(column)}" for column in columns if column not in {*keys, *kept})
         return (
-            f"MERGE INTO {target} t USING {_WINNERS} s ON {' AND '.join(on)} "
+            f"MERGE INTO {target} t USING {_MERGED if buries else _WINNERS} s ON {' AND '.join(on)} "
+            f"{self._bury_sql() if buries else ''}"
             f"WHEN MATCHED AND NOT ({same}) THEN UPDATE SET {assign} "
-            f"WHEN NOT MATCHED THEN INSERT ({', '.join(map(quote, columns))}) "
+            f"WHEN NOT MATCHED {f'AND NOT s.{_GONE} ' if buries else ''}THEN INSERT ({', '.join(map(quote, columns))}) "
             f"VALUES ({', '.join(f's.{quote(column)}' for column in columns)})"
         )
+
+    def _bury_sql(self) -> str:
+        if self._table.deletes is Deletes.HARD:
+            return f"WHEN MATCHED AND s.{_GONE} THEN DELETE "
+        told = (RUN_COLUMN, LOAD_DATE_COLUMN, LOADED_AT_COLUMN, SOURCE_COLUMN, SLICE_COLUMN)
+        assign = ", ".join(f"t.{quote(column)} = s.{quote(column)}" for column in told)
+        return f"WHEN MATCHED AND s.{_GONE} THEN UPDATE SET {assign}, t.{quote(DELETED_AT)} = s.{quote(LOADED_AT_COLUMN)} "
+
+
+def _placed(column: str, columns: Sequence[str]) -> str:
+    """Return a column of the staged rows as it is written: one that gets another type goes to its sister."""
+    if column.startswith(NEXT_PREFIX):
+        return f"{quote(column.removeprefix(NEXT_PREFIX))} AS {quote(column)}"
+    return f"NULL AS {quote(column)}" if NEXT_PREFIX + column in columns else quote(column)
 
 
 def _only(frame: "DataFrame") -> "Row":

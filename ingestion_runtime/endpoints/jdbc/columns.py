@@ -16,13 +16,17 @@ NUMBER_CURSORS = frozenset({CursorType.INT, CursorType.EPOCH_SECONDS, CursorType
 
 @dataclass(frozen=True, slots=True)
 class RawColumn:
-    """A column in the source's own words. ``kind`` is the base type's plain name, ``arguments`` its modifiers."""
+    """A column in the source's own words. ``kind`` is the base type's plain name, ``arguments`` its modifiers.
+
+    ``identity`` stays when the column is renamed; None where the engine keeps no such thing.
+    """
 
     name: str
     native_type: str
     kind: str
     arguments: tuple[int, ...]
     nullable: bool
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

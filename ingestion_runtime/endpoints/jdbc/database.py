@@ -60,7 +60,7 @@ class Database:
             finally:
                 with self._lock:
                     self._lent.remove(driver)
-                connection.close()
+                _give_back(connection)
         except IngestionError:
             raise
         except Exception as error:
@@ -110,6 +110,16 @@ class Database:
                     pool_size=2,
                     max_overflow=-1,  # every table that is being read holds one
                     pool_pre_ping=True,
-                    pool_reset_on_return="rollback",
+                    pool_reset_on_return=None,  # done by `_give_back`
                 )
             return self._engine
+
+
+def _give_back(connection: Any) -> None:
+    # Not by the pool: it would print the stack of a connection that the server has ended.
+    try:
+        connection.driver_connection.rollback()
+    except Exception:  # noqa: BLE001 - whatever the driver calls it, there is nothing left to roll back
+        connection.invalidate()
+    else:
+        connection.close()

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import pyarrow as pa
+
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import IngestionError
+from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 
 
@@ -32,6 +35,20 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Measures:
+    """What a profile asks of a number, as SQL over its quoted name ``{0}``.
+
+    ``finite`` and ``nan`` and ``infinite`` are predicates (None: there can be none), ``fraction`` counts the digits in use
+    after the point of an exact number.
+    """
+
+    finite: str
+    nan: str | None
+    infinite: str | None
+    fraction: str
+
+
+@dataclass(frozen=True, slots=True)
 class JdbcTarget:
     """Where Spark's JDBC reader connects. Neither URL nor options ever hold the user or the password."""
 
@@ -43,9 +60,17 @@ class JdbcTarget:
 class Dialect(Protocol):
     """One database engine. ``connection`` below is an open PEP 249 connection."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """The name by which the configuration calls it."""
+        ...
+
     #: Several connections can read one snapshot: a read may be split without tearing.
     shares_snapshots: ClassVar[bool]
+    #: The JDBC driver that reads can evaluate ``key_hash`` too, and so pick keys by their hash.
+    hashes_in_reads: ClassVar[bool]
+    #: How a profile measures numbers.
+    measures: ClassVar[Measures]
 
     # Reaching it
 
@@ -103,13 +128,39 @@ class Dialect(Protocol):
         """Return SQL for the source's own now as a value of the cursor; None where the cursor is no clock."""
         ...
 
+    def horizon(self, connection: Any) -> Horizon | None:
+        """Look at the open transactions, in a transaction of its own that ends with the look.
+
+        None where no transaction that commits later can have written an earlier value: writers take turns.
+        """
+        ...
+
+    def resolution(self, column: SourceColumn) -> int:
+        """Return the microseconds to which a clock value may have been cut or rounded on its way into the column."""
+        ...
+
     def misfit(self, column: SourceColumn, kind: CursorType) -> str | None:
         """Return a predicate for stored cursor values that would be compared wrongly; None where there can be none."""
+        ...
+
+    def key_hash(self, columns: Sequence[SourceColumn]) -> str:
+        """Return SQL for the md5 of a key, 32 lower-case hex digits; ``endpoints/jdbc/keys.py`` says how it is spelled."""
+        ...
+
+    def hex_number(self, digits: str) -> str:
+        """Return SQL for the number spelled by an expression of at most 11 lower-case hex digits."""
         ...
 
     # Describing
 
     def column(self, raw: RawColumn) -> SourceColumn: ...
+
+    def landing(self, raw: RawColumn, kind: pa.DataType) -> SourceColumn | None:
+        """Return the way of a column that lands as ``kind`` and not as by itself; None where there is none.
+
+        Values that ``kind`` does not hold are refused; as text everything but bytes can land.
+        """
+        ...
 
     def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
         """Return the table's description; None when there is no such table."""

@@ -1,23 +1,26 @@
 """Rows of a relational source on their way to Parquet files, read by Spark."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import (
+    RawColumn,
     SourceColumn,
     arrow_schema,
     find_column,
     spark_type,
 )
+from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, cut_conditions, partition_line
 from ingestion_runtime.endpoints.jdbc.database import Database, Snapshot
 from ingestion_runtime.endpoints.jdbc.dialect import fetch
+from ingestion_runtime.endpoints.jdbc.divided import Divisible, read_divided
 from ingestion_runtime.endpoints.jdbc.faults import translate_java
-from ingestion_runtime.endpoints.jdbc.sql import RANK_ALIAS, Cursor, bad_values, extraction
-from ingestion_runtime.endpoints.jdbc.strides import stride_conditions
+from ingestion_runtime.endpoints.jdbc.profile import fit
+from ingestion_runtime.endpoints.jdbc.sql import PARTITION_ALIAS, RANK_ALIAS, Cursor, bad_values, extraction
 from ingestion_runtime.model.columns import (
     CURSOR_RANK,
     LOAD_DATE_COLUMN,
@@ -26,8 +29,8 @@ from ingestion_runtime.model.columns import (
     SLICE_COLUMN,
     SOURCE_COLUMN,
 )
-from ingestion_runtime.model.endpoint import IngestColumns
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.endpoint import IngestColumns, OnSplit, Shape
+from ingestion_runtime.model.errors import IngestionError, OversizedReadError, TerminalError
 from ingestion_runtime.model.spec import TableSpec
 
 if TYPE_CHECKING:
@@ -57,6 +60,8 @@ class JdbcExtract:
 
     With ``ranked`` (a text cursor) the files carry one more column, ``_ingest_cursor_rank``: the row's place in the
     source's own order of cursor values, for no one else can tell which of two texts is newer.
+
+    A read that fails for its size is cut in two along ``divided_by`` and tried again; without that column it fails.
     """
 
     table: TableSpec
@@ -67,6 +72,10 @@ class JdbcExtract:
     ranked: Cursor | None = None
     missing: tuple[pa.Field, ...] = ()
     ingest: IngestColumns | None = None
+    divided_by: Cursor | None = None
+    on_split: OnSplit | None = None
+    raw: Mapping[str, RawColumn] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def schema(self) -> pa.Schema:
@@ -80,6 +89,17 @@ class JdbcExtract:
         """Return the same rows with these columns added as NULL."""
         return replace(self, missing=self.missing + fields)
 
+    def shaped(self, shape: Shape) -> "JdbcExtract":
+        """Return the same rows in another shape; raises TerminalError for a type in which a column cannot land."""
+        landing = {item.name: item.type for item in shape.landing}
+        dialect, name = self.database.dialect, self.table.name
+        columns = tuple(
+            fit(dialect, self.raw[column.name], landing[column.name], name) if column.name in landing else column
+            for column in self.columns
+            if column.name not in shape.skipped
+        )
+        return replace(self, columns=columns, missing=self.missing + shape.missing, renamed=dict(shape.renamed))
+
     def with_ingest_cols(self, columns: IngestColumns) -> "JdbcExtract":
         """Return the same rows with the housekeeping columns added."""
         return replace(self, ingest=columns)
@@ -87,21 +107,51 @@ class JdbcExtract:
     def write_parquet(self, directory: str) -> None:
         """Read the rows and write them as Parquet files into ``directory``, which must not exist yet.
 
-        Raises TerminalError, before anything is written, when a value at the source cannot land exactly.
+        All parts of it read one view of the source where the engine can share one. Raises TerminalError, before anything
+        is written, when a value at the source cannot land exactly, and OversizedReadError for too many rows.
         """
         session = self.reader.sessions.session()  # before the snapshot: a JVM takes seconds to start
         with self.database.snapshot() as snapshot:
             self._refuse_bad_values(snapshot)
-            try:
-                frame = self._frame(session, snapshot)
-                frame.write.mode("errorifexists").option("compression", self.reader.compression).parquet(directory)
-            except Exception as error:
-                if snapshot.join is None:  # a bad value may have come after the check: name it
-                    self._refuse_bad_values(snapshot)
-                ours = translate_java(error, self.database)
-                if ours is None:
-                    raise
-                raise ours from None
+            steps = Divisible(
+                read=lambda condition, place: self._write(session, snapshot, condition, place),
+                halve=lambda condition: self._halve(snapshot, condition),
+                discard=lambda place: _discard(session, place),
+                on_split=self.on_split,
+            )
+            read_divided(steps, self.condition, directory)
+
+    def _write(self, session: "SparkSession", snapshot: Snapshot, condition: str | None, directory: str) -> None:
+        try:
+            frame = self._frame(session, snapshot, condition)
+            frame.write.mode("errorifexists").option("compression", self.reader.compression).parquet(directory)
+        except IngestionError:
+            raise
+        except Exception as error:
+            ours = translate_java(error, self.database)
+            if snapshot.join is None and not isinstance(ours, OversizedReadError):
+                self._refuse_bad_values(snapshot)  # one may have come after the check: name it
+            if ours is None:
+                raise
+            raise ours from None
+
+    def _halve(self, snapshot: Snapshot, condition: str | None) -> tuple[str, str] | str:
+        """Return the conditions of two halves, or why there are none."""
+        line = self.divided_by
+        if line is None:
+            return "there is no column along which it could be"
+        rows = ColumnRows(snapshot.connection, self.database.dialect, self.table, line, condition)
+        try:
+            halves = cut_conditions(rows, 2, self.database.dialect.quote(line.column.name))
+        except Exception as error:  # whatever it was: what has to be told is that the read failed for its size
+            ours = error if isinstance(error, IngestionError) else self.database.translate(error)
+            if ours is None:
+                raise
+            return f"its rows could not be counted: {ours.message.rstrip('.')}"
+        if len(halves) == 1:
+            return f"all its rows have the same value of {line.column.name!r}"
+        first, second = (f"({condition}) AND ({half})" if condition else half for half in halves)
+        return first, second
 
     def _refuse_bad_values(self, snapshot: Snapshot) -> None:
         judged = [column for column in self.columns if column.bad_when]
@@ -119,7 +169,7 @@ class JdbcExtract:
             columns={column.name: int(count) for column, count in found},
         )
 
-    def _frame(self, session: "SparkSession", snapshot: Snapshot) -> "DataFrame":
+    def _frame(self, session: "SparkSession", snapshot: Snapshot, condition: str | None) -> "DataFrame":
         from pyspark.sql import functions as F  # noqa: N812 - its usual name; probing runs without Spark
 
         dialect, split = self.database.dialect, self.table.partition_read
@@ -128,8 +178,9 @@ class JdbcExtract:
         # Without a snapshot to share, several connections would read several states: one reads all.
         if split is not None and dialect.shares_snapshots:
             column = find_column(self.columns, split.column, "partition_read", self.table.name)
-            conditions = stride_conditions(dialect, column, split)
-        query = extraction(dialect, self.table, self.columns, self.condition, ranked=self.ranked, partitioned=column)
+            rows = ColumnRows(snapshot.connection, dialect, self.table, partition_line(column, split), condition)
+            conditions = cut_conditions(rows, split.partitions, PARTITION_ALIAS)
+        query = extraction(dialect, self.table, self.columns, condition, ranked=self.ranked, partitioned=column)
         target = dialect.jdbc(self.database.spec)
         frame = session.read.options(**self._options(snapshot.join)).jdbc(
             target.url, f"({dialect.jdbc_text(query)}) ingest_q", predicates=list(map(dialect.jdbc_text, conditions))
@@ -158,6 +209,13 @@ class JdbcExtract:
         if join is not None:
             options["sessionInitStatement"] = join
         return options
+
+
+def _discard(session: "SparkSession", directory: str) -> None:
+    """Remove a directory wherever Spark would have written it."""
+    jvm: Any = session.sparkContext._jvm
+    path = jvm.org.apache.hadoop.fs.Path(directory)
+    path.getFileSystem(session.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
 
 
 def with_ingest_cols(frame: "DataFrame", columns: IngestColumns) -> "DataFrame":

@@ -1,30 +1,53 @@
 """One table of a relational source: described and probed directly, read through Spark."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from ingestion_runtime.endpoints.jdbc.columns import (
+    CLOCK_CURSORS,
+    RawColumn,
     SourceColumn,
     check_cursor,
     check_names,
     did_you_mean,
     find_column,
 )
+from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, Extent, key_ranges, line_of, require_line
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialect import RawTable
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract, JdbcReader
-from ingestion_runtime.endpoints.jdbc.sql import Cursor, bounds, in_reread, in_slice, in_window, relation, source
-from ingestion_runtime.model.cursor import CursorBounds, CursorType, Fingerprint, Interval, ReRead, Slice, Watermark
-from ingestion_runtime.model.endpoint import Capabilities
+from ingestion_runtime.endpoints.jdbc.fitting import is_exact_number
+from ingestion_runtime.endpoints.jdbc.keys import count_buckets, in_buckets, read_buckets, refuse_unfit_keys
+from ingestion_runtime.endpoints.jdbc.profile import take_profiles
+from ingestion_runtime.endpoints.jdbc.sql import Cursor, bounds, in_reread, in_slice, in_window, largest, relation, source
+from ingestion_runtime.model.cursor import (
+    CursorBounds,
+    CursorType,
+    Fingerprint,
+    Interval,
+    KeyRange,
+    ReRead,
+    Slice,
+    Watermark,
+)
+from ingestion_runtime.model.density import Cell
+from ingestion_runtime.model.endpoint import Capabilities, OnSplit
 from ingestion_runtime.model.errors import TerminalError
-from ingestion_runtime.model.schema import ColumnSnapshot, TableSnapshot
-from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.model.horizon import Ceiling, CursorClock, Horizon
+from ingestion_runtime.model.keys import KeyBuckets
+from ingestion_runtime.model.schema import ColumnProfile, ColumnSnapshot, TableSnapshot
+from ingestion_runtime.model.spec import Deletes, TableSpec
+from ingestion_runtime.model.watermark import to_ticks
 
 _CAPABILITIES = Capabilities(incremental=True, literal_formats=frozenset(CursorType), staging=False, commit=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Described:
+    raw: Mapping[str, RawColumn]
     columns: tuple[SourceColumn, ...]
     cursor: Cursor | None
     snapshot: TableSnapshot
@@ -50,11 +73,11 @@ class JdbcSource:
         self._known = self._look()
         return self._known.snapshot
 
-    def probe_bounds(self, after: Watermark) -> CursorBounds:
-        """Return what lies above ``after`` (exclusive) up to the source's own now, by one statement."""
+    def probe_bounds(self, after: Watermark, ceiling: Ceiling | None = None) -> CursorBounds:
+        """Return what lies above ``after`` (exclusive) up to the source's own now and the ceiling, by one statement."""
         cursor = self._cursor()
-        (found,) = self._database.rows(bounds(self._dialect, self._table, cursor, after))
-        low, high, beyond, nulls, misfits = found
+        (found,) = self._database.rows(bounds(self._dialect, self._table, cursor, after, ceiling))
+        low, high, beyond, nulls, misfits, held = found
         if misfits:
             raise TerminalError(
                 f"Cursor {cursor.column.name!r} of table {self._table.name} has {misfits} values that are not spelled "
@@ -65,11 +88,31 @@ class JdbcSource:
                 rows=int(misfits),
             )
         return CursorBounds(
-            low=None if low is None else Watermark(cursor.kind, str(low)),
-            high=None if high is None else Watermark(cursor.kind, str(high)),
+            low=None if low is None else self._mark(cursor, low),
+            high=None if high is None else self._mark(cursor, high),
             beyond=int(beyond),
             nulls=int(nulls),
+            held=int(held),
         )
+
+    def horizon(self) -> Horizon | None:
+        """Look at the open transactions of the database; None where writers take turns."""
+        with self._database.connect() as connection:
+            return self._dialect.horizon(connection)
+
+    def clock(self) -> CursorClock | None:
+        """Return how the cursor tells time; None where it is no clock."""
+        cursor = self._cursor()
+        if cursor.kind in (CursorType.INT, CursorType.TEXT):
+            return None
+        zoned = cursor.kind not in CLOCK_CURSORS or getattr(cursor.column.lands_as, "tz", None) is not None
+        return CursorClock(zoned, self._dialect.resolution(cursor.column))
+
+    def largest(self, after: Watermark) -> Watermark | None:
+        """Return the largest cursor above ``after`` that is visible now, by the source's own order."""
+        cursor = self._cursor()
+        ((found,),) = self._database.rows(largest(self._dialect, self._table, cursor, after))
+        return None if found is None else self._mark(cursor, found)
 
     def count_rows(self, window: Interval) -> int:
         """Return the number of rows whose cursor lies in the window."""
@@ -85,21 +128,89 @@ class JdbcSource:
             rows, digest = self._dialect.fingerprint(connection, self._describe_once().columns, read)
         return Fingerprint(subject, rows, digest)
 
-    def read_full(self) -> JdbcExtract:
-        """Return all rows that the filter lets through."""
-        return JdbcExtract(self._table, self._describe_once().columns, None, self._database, self._reader)
+    def key_buckets(self) -> KeyBuckets:
+        """Return the fingerprints of the primary keys by bucket, by one query."""
+        return read_buckets(self._database.rows(count_buckets(self._dialect, self._table, self._keys())))
 
-    def read_slice(self, piece: Slice) -> JdbcExtract:
+    def read_keys(self, buckets: Collection[str]) -> JdbcExtract:
+        """Return the primary keys of these buckets, over one connection."""
+        keys = self._keys()
+        table = replace(self._table, partition_read=None)
+        return JdbcExtract(table, keys, in_buckets(self._dialect, keys, buckets), self._database, self._reader)
+
+    def histogram(self, edges: Sequence[int], column: str | None = None) -> tuple[Cell, ...]:
+        """Return the rows of each cell (e0, e1], (e1, e2] ... of the cursor, or of another column, by one query.
+
+        ``edges`` are ascending ticks. Raises TerminalError for a column that is no whole number, date or time.
+        """
+        with self._database.connect() as connection:
+            return ColumnRows(connection, self._dialect, self._table, self._line(column)).counts(edges)
+
+    def extent(self, column: str) -> Extent:
+        """Return how many rows a column has, and between which ticks they lie, by one query; errors as for ``histogram``."""
+        with self._database.connect() as connection:
+            return ColumnRows(connection, self._dialect, self._table, self._line(column)).extent()
+
+    def read_full(self, on_split: OnSplit | None = None) -> JdbcExtract:
+        """Return all rows that the filter lets through."""
+        return JdbcExtract(
+            self._table,
+            self._describe_once().columns,
+            None,
+            self._database,
+            self._reader,
+            divided_by=self._key_line(),
+            on_split=on_split,
+            raw=self._describe_once().raw,
+        )
+
+    def read_slice(self, piece: Slice, on_split: OnSplit | None = None) -> JdbcExtract:
         """Return the rows of one slice."""
         cursor = self._cursor()
         return JdbcExtract(
             self._table,
             self._describe_once().columns,
-            in_slice(self._dialect, cursor, piece),
+            in_slice(self._dialect, cursor, piece, self._describe_once().columns),
             self._database,
             self._reader,
             ranked=cursor if cursor.kind is CursorType.TEXT else None,
+            divided_by=None if cursor.kind is CursorType.TEXT else cursor,
+            on_split=on_split,
+            raw=self._describe_once().raw,
         )
+
+    def _key_line(self) -> Cursor | None:
+        """Return along what a whole table may be divided: only where all parts can read one view of it."""
+        if not self._dialect.shares_snapshots:
+            return None
+        known, split = self._describe_once(), self._table.partition_read
+        names = (*((split.column,) if split else ()), *(self._table.primary_keys or known.snapshot.primary_keys))
+        lines = (line_of(find_column(known.columns, name, "primary_keys", self._table.name)) for name in names)
+        return next(filter(None, lines), None)
+
+    def _line(self, column: str | None) -> Cursor:
+        if column is None:
+            return self._cursor()
+        return require_line(find_column(self._describe_once().columns, column, "column", self._table.name))
+
+    def key_ranges(self, column: str, rows: int, most: int) -> tuple[KeyRange, ...]:
+        """Return ranges that take every row, cut where the rows are; one for a column that is no number, date or time."""
+        line = line_of(find_column(self._describe_once().columns, column, "primary_keys", self._table.name))
+        if line is None or most <= 1:
+            return (KeyRange(column, None, None),)
+        with self._database.connect() as connection:
+            return key_ranges(ColumnRows(connection, self._dialect, self._table, line), rows, most)
+
+    def described(self) -> TableSnapshot:
+        """Return the description by which rows are read."""
+        return self._describe_once().snapshot
+
+    def profile(self, wanted: Mapping[str, pa.DataType]) -> tuple[ColumnProfile, ...]:
+        """Return whether the values of columns fit these types, by one query over all rows."""
+        raw = self._describe_once().raw
+        with self._database.connect() as connection:
+            asked = [(raw[name], kind) for name, kind in wanted.items()]
+            return take_profiles(connection, self._dialect, self._table, asked)
 
     def _describe_once(self) -> _Described:
         if self._known is None:
@@ -116,13 +227,33 @@ class JdbcSource:
             )
         return cursor
 
+    def _keys(self) -> tuple[SourceColumn, ...]:
+        columns, name = self._describe_once().columns, self._table.name
+        return tuple(find_column(columns, key, "primary_keys", name) for key in self._table.primary_keys)
+
+    def _mark(self, cursor: Cursor, spelled: object) -> Watermark:
+        found = Watermark(cursor.kind, str(spelled))
+        try:
+            if cursor.kind is not CursorType.TEXT:
+                to_ticks(found)
+        except TerminalError:  # a partial date, such as MySQL takes: 2026-00-10
+            raise TerminalError(
+                f"Cursor {cursor.column.name!r} of table {self._table.name} holds {found.literal!r},"
+                f" which is no {cursor.kind}.",
+                remedy="Correct it at the source, or convert the column in query_sql.",
+                table=self._table.name,
+                column=cursor.column.name,
+            ) from None
+        return found
+
     def _look(self) -> _Described:
         table, name = self._table, self._table.name
         raw = self._raw()
         columns = tuple(self._dialect.column(column) for column in raw.columns)
         check_names(columns, name)
-        for key in table.primary_keys:
-            find_column(columns, key, "primary_keys", name)
+        keys = [find_column(columns, key, "primary_keys", name) for key in table.primary_keys]
+        if table.deletes is not Deletes.IGNORE:
+            refuse_unfit_keys(keys, table)
         if table.partition_read is not None:
             find_column(columns, table.partition_read.column, "partition_read", name)
         cursor = None
@@ -133,12 +264,12 @@ class JdbcSource:
         snapshot = TableSnapshot(
             schema=table.schema,
             table=table.table,
-            columns=tuple(ColumnSnapshot(c.name, c.native_type, str(c.lands_as), c.nullable) for c in columns),
+            columns=tuple(_snapshot(*pair) for pair in zip(raw.columns, columns, strict=True)),
             primary_keys=raw.primary_keys,
             estimated_rows=raw.estimated_rows,
             taken_at=datetime.now(UTC),
         )
-        return _Described(columns, cursor, snapshot)
+        return _Described({column.name: column for column in raw.columns}, columns, cursor, snapshot)
 
     def _raw(self) -> RawTable:
         with self._database.connect() as connection:
@@ -155,3 +286,14 @@ class JdbcSource:
             remedy="Correct schema and table in the configuration, or restore the table at the source.",
             table=self._table.name,
         )
+
+
+def _snapshot(raw: RawColumn, column: SourceColumn) -> ColumnSnapshot:
+    return ColumnSnapshot(
+        column.name,
+        column.native_type,
+        str(column.lands_as),
+        column.nullable,
+        identity=raw.identity,
+        number=is_exact_number(column, raw.kind),
+    )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from ingestion_runtime.endpoints.jdbc.columns import SourceColumn
 from ingestion_runtime.endpoints.jdbc.dialect import Dialect
-from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
+from ingestion_runtime.model.cursor import CursorType, Interval, KeyRange, ReRead, Slice, Watermark
+from ingestion_runtime.model.horizon import Ceiling
 from ingestion_runtime.model.spec import TableSpec
 
 PARTITION_ALIAS = "ingest_part"
@@ -56,34 +57,93 @@ def in_reread(dialect: Dialect, cursor: Cursor, subject: ReRead) -> str:
     return " OR ".join(parts) or "1 = 0"
 
 
-def in_slice(dialect: Dialect, cursor: Cursor, piece: Slice) -> str | None:
+def in_slice(dialect: Dialect, cursor: Cursor, piece: Slice, columns: Sequence[SourceColumn]) -> str | None:
     """Return the condition of a slice; None for the whole table."""
+    parts = []
     if piece.window is not None:
-        return in_window(dialect, cursor, piece.window)
-    return in_reread(dialect, cursor, piece.reread) if piece.reread is not None else None
+        parts.append(in_window(dialect, cursor, piece.window))
+    elif piece.reread is not None:
+        parts.append(in_reread(dialect, cursor, piece.reread))
+    if piece.keys is not None:
+        parts += in_keys(dialect, piece.keys, columns)
+    return " AND ".join(f"({part})" for part in parts) if len(parts) > 1 else next(iter(parts), None)
 
 
-def bounds(dialect: Dialect, table: TableSpec, cursor: Cursor, after: Watermark) -> str:
-    """Return the one statement that asks for low, high, rows beyond now, rows without a cursor, and misfits.
+def in_keys(dialect: Dialect, keys: KeyRange, columns: Sequence[SourceColumn]) -> list[str]:
+    """Return the conditions for (low, high] of a column; without a low end it takes NULL too, so that no row is lost."""
+    if keys.low is None and keys.high is None:
+        return []
+    (column,) = [column for column in columns if column.name == keys.column]
+    name = dialect.quote(column.name)
+    high = "" if keys.high is None else f"{name} <= {dialect.literal(keys.high, column)}"
+    if keys.low is None:
+        return [f"{high} OR {name} IS NULL"]
+    return [part for part in (f"{name} > {dialect.literal(keys.low, column)}", high) if part]
+
+
+def bounds(dialect: Dialect, table: TableSpec, cursor: Cursor, after: Watermark, ceiling: Ceiling | None = None) -> str:
+    """Return the one statement that asks for low, high, rows beyond now, rows without a cursor, misfits, and held rows.
 
     Two scans: of what lies above ``after`` (it is read next anyway), and of what no window meets: rows without a cursor,
     and misfits that sort below. On a typed engine there are no misfits, and an index on the cursor serves both.
     """
     name, column, kind = dialect.quote(cursor.column.name), cursor.column, cursor.kind
-    now, misfit, start = dialect.now(column, kind), dialect.misfit(column, kind), dialect.literal(after, column)
-    # Without a now the bare column keeps its collation, which a CASE would lose on SQLite.
-    value = f"CASE WHEN {name} <= {now} THEN {name} END" if now else name
+    misfit, start = dialect.misfit(column, kind), dialect.literal(after, column)
+    now = dialect.literal(ceiling.now, column) if ceiling and ceiling.now else dialect.now(column, kind)
+    top = dialect.literal(ceiling.bound, column) if ceiling else now
+    held = f"{name} > {top}" + (f" AND {name} <= {now}" if now else "") if ceiling else None
+    # Without an upper end the bare column keeps its collation, which a CASE would lose on SQLite.
+    value = f"CASE WHEN {name} <= {top} THEN {name} END" if top else name
     above = source(dialect, table, f"{name} > {start}")
     outside = source(dialect, table, f"{name} IS NULL" + (f" OR ({name} <= {start} AND ({misfit}))" if misfit else ""))
     return (
-        f"SELECT a.low, a.high, a.beyond, o.nulls, a.misfits + o.misfits FROM (SELECT"
+        f"SELECT a.low, a.high, a.beyond, o.nulls, a.misfits + o.misfits, a.held FROM (SELECT"
         f" {dialect.spell(f'min({value})', column, kind)} AS low,"
         f" {dialect.spell(f'max({value})', column, kind)} AS high,"
         f" {_count_if(f'{name} > {now}' if now else None)} AS beyond,"
+        f" {_count_if(held)} AS held,"
         f" {_count_if(misfit)} AS misfits {above}) AS a"
         f" CROSS JOIN (SELECT {_count_if(f'{name} IS NULL')} AS nulls,"
         f" {_count_if(misfit and f'{name} IS NOT NULL')} AS misfits {outside}) AS o"
     )
+
+
+def extent(dialect: Dialect, table: TableSpec, cursor: Cursor, condition: str | None) -> str:
+    """Return the statement that asks for rows, rows without a value, and the smallest and largest value of a column."""
+    name = dialect.quote(cursor.column.name)
+    ends = ", ".join(dialect.spell(f"{end}({name})", cursor.column, cursor.kind) for end in ("min", "max"))
+    return f"SELECT count(*), count(*) - count({name}), {ends} {source(dialect, table, condition)}"
+
+
+def histogram(dialect: Dialect, table: TableSpec, cursor: Cursor, cuts: Sequence[str], condition: str | None) -> str:
+    """Return the statement that asks, per cell that has rows, for its number, rows, smallest and largest value.
+
+    ``cuts`` are literals in ascending order; cell 0 takes what is at or below the first one, the last what lies above.
+    The CASE is a balanced tree: 256 cells over 2,000,000 rows take PostgreSQL 0.5 s, as a ladder 0.8 s.
+    """
+    name = dialect.quote(cursor.column.name)
+    ends = ", ".join(dialect.spell(f"{end}(ingest_value)", cursor.column, cursor.kind) for end in ("min", "max"))
+    present = f"{name} IS NOT NULL" + (f" AND ({condition})" if condition else "")
+    return (
+        f"SELECT ingest_cell, count(*), {ends} FROM (SELECT {name} AS ingest_value,"
+        f" {_cell(name, cuts, 0, len(cuts))} AS ingest_cell {source(dialect, table, present)}) AS ingest_cells"
+        " GROUP BY ingest_cell"
+    )
+
+
+def _cell(name: str, cuts: Sequence[str], low: int, high: int) -> str:
+    if low == high:
+        return str(low)
+    middle = (low + high) // 2
+    below, above = _cell(name, cuts, low, middle), _cell(name, cuts, middle + 1, high)
+    return f"CASE WHEN {name} <= {cuts[middle]} THEN {below} ELSE {above} END"
+
+
+def largest(dialect: Dialect, table: TableSpec, cursor: Cursor, after: Watermark) -> str:
+    """Return the statement that asks for the largest cursor above ``after``; an index on the cursor answers it at once."""
+    name = dialect.quote(cursor.column.name)
+    above = source(dialect, table, f"{name} > {dialect.literal(after, cursor.column)}")
+    return f"SELECT {dialect.spell(f'max({name})', cursor.column, cursor.kind)} {above}"
 
 
 def bad_values(dialect: Dialect, table: TableSpec, columns: Sequence[SourceColumn], condition: str | None) -> str:

@@ -81,11 +81,29 @@ def test_a_secret_never_shows_its_value(desk: Any, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb", "singlestore"])
-def test_dialects_that_are_not_built_yet_say_so(desk: Any, dialect: str) -> None:
-    """Known from the specification, refused for now."""
-    found = desk.refuse(change(dialect=dialect))
-    assert set(found) == {"/connections/sales/dialect"}
-    assert "is not supported yet" in found["/connections/sales/dialect"]
+def test_the_mysql_family_has_one_port_and_one_driver(desk: Any, dialect: str) -> None:
+    """3306 where left out, and the properties of the MariaDB driver."""
+
+    def edit(c: dict[str, Any]) -> None:
+        c["connections"]["sales"].update(dialect=dialect, jdbc_properties={"socketTimeout": "60000"})
+        c["connections"]["sales"].pop("port", None)
+
+    connection = desk.load(edit).connection("sales")
+    assert (connection.dialect, connection.port) == (dialect, 3306)
+    assert connection.jdbc_properties == (("socketTimeout", "60000"),)
+
+
+@pytest.mark.parametrize("key", ["sessionVariables", "initSql", "sslMode", "tinyInt1isBit", "allowLocalInfile", "keyStore"])
+def test_what_decides_how_values_are_read_is_no_property_of_mariadb(desk: Any, key: str) -> None:
+    """Nor what runs statements, opens files or weakens TLS."""
+    found = desk.refuse(change(dialect="mariadb", jdbc_properties={key: CANARY}))
+    assert "Allowed are: " in found[f"/connections/sales/jdbc_properties/{key}"]
+
+
+def test_mariadb_has_no_client_certificate(desk: Any) -> None:
+    """Its JDBC driver reads key stores only; said before anything connects."""
+    found = desk.refuse(change(dialect="mariadb", tls={"mode": "require", "cert": "c.pem", "key": "k.pem"}))
+    assert set(found) == {"/connections/sales/tls/cert"}
 
 
 def test_a_misspelt_dialect_gets_a_suggestion(desk: Any) -> None:

@@ -8,7 +8,14 @@ import pytest
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("hdfs://nn/raw", "not supported yet"),
+        ("hdfs:///raw", "must look like hdfs://"),
+        ("hdfs://nn:8020", "must look like hdfs://"),
+        ("hdfs://nn:8020/", "must look like hdfs://"),
+        ("hdfs://nn:x/raw", "must look like hdfs://"),
+        ("hdfs://nn/a//raw", "must look like hdfs://"),
+        ("hdfs://me:hunter2@nn/raw", "neither a user"),
+        ("hdfs://nn/raw?x", "neither a user"),
+        ("hdfs://nn/ra*w", "may hold neither"),
         ("s3://bucket/raw", "not supported yet"),
         ("file://host/raw", "file:///path"),
         ("file:raw", "file:///path"),
@@ -26,6 +33,84 @@ def test_paths_that_cannot_be_used_are_refused(desk: Any, path: str, message: st
     """Foreign schemes, unexpanded shorthands, and characters that file systems or drivers take for something else."""
     found = desk.refuse(lambda c: c["runtime"].update(raw_root=path))
     assert message in found["/runtime/raw_root"]
+
+
+def test_raw_staging_and_warehouse_may_be_on_hdfs(desk: Any) -> None:
+    """A name service without a port is fine too; staging lies beside raw where the file does not say otherwise."""
+
+    def edit(c: dict[str, Any]) -> None:
+        c["runtime"].update(raw_root="hdfs://nn:8020/lake/x/../raw/", state={"database": "state.db"})
+        c["runtime"]["intermediate"]["warehouse"] = "hdfs://cluster/warehouse"
+        c["metadata"]["cache_path"] = "cache"
+
+    runtime = desk.load(edit).runtime
+
+    assert runtime.raw_root == "hdfs://nn:8020/lake/raw"
+    assert runtime.staging.root == "hdfs://nn:8020/lake/staging"
+    assert runtime.catalog.warehouse == "hdfs://cluster/warehouse"
+    assert runtime.state_database == str(desk.directory / "state.db")
+
+
+def test_what_needs_a_local_disk_says_so(desk: Any) -> None:
+    """State and cache have no place beside a raw_root on HDFS, and the parquet sink has no links there."""
+    found = desk.refuse(lambda c: c["runtime"].update(raw_root="hdfs://nn/raw", final_root="hdfs://nn/final"))
+    assert set(found) == {"/runtime/final_root", "/runtime/state/database", "/metadata/cache_path"}
+    assert "symbolic link" in found["/runtime/final_root"]
+    assert "must be given" in found["/runtime/state/database"]
+
+
+def test_roots_on_hdfs_inside_one_another_are_refused(desk: Any) -> None:
+    """As on a local disk."""
+
+    def edit(c: dict[str, Any]) -> None:
+        c["runtime"].update(raw_root="hdfs://nn/a", staging={"root": "hdfs://nn/a/b"}, state={"database": "s.db"})
+        c["metadata"]["cache_path"] = "cache"
+
+    assert set(desk.refuse(edit)) == {"/runtime/staging/root"}
+
+
+def test_a_catalog_may_be_in_postgresql(desk: Any) -> None:
+    """By the name of a connection of the same file; the database is left out."""
+    place = {"connection": "sales", "warehouse": "data/warehouse"}
+
+    catalog = desk.load(lambda c: c["runtime"].update(intermediate=place)).runtime.catalog
+
+    assert catalog.database is None
+    assert catalog.connection.name == "sales"
+
+
+def test_a_hadoop_catalog_lies_in_its_warehouse(desk: Any) -> None:
+    """It has neither a database nor a connection."""
+    place = {"catalog_type": "hadoop", "warehouse": "hdfs://nn/warehouse"}
+
+    catalog = desk.load(lambda c: c["runtime"].update(intermediate=place)).runtime.catalog
+
+    assert (catalog.database, catalog.connection) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("place", "at", "message"),
+    [
+        ({"warehouse": "w"}, "", "needs either 'database'"),
+        ({"warehouse": "w", "database": "c.db", "connection": "sales"}, "", "needs either 'database'"),
+        ({"warehouse": "w", "connection": "sale"}, "/connection", "there is no such connection"),
+        ({"warehouse": "w", "connection": "file"}, "/connection", "must be a postgresql connection"),
+        ({"catalog_type": "hadoop", "warehouse": "w"}, "/warehouse", "loses acknowledged commits"),
+        ({"catalog_type": "hadoop", "warehouse": "hdfs://nn/w", "database": "c.db"}, "/database", "leave it out"),
+        ({"catalog_type": "hadoop", "warehouse": "hdfs://nn/w", "connection": "sales"}, "/connection", "leave it out"),
+    ],
+)
+def test_catalogs_that_cannot_work_are_refused(desk: Any, place: dict[str, Any], at: str, message: str) -> None:
+    """Nothing or too much to keep the tables' names in, and a Hadoop catalog on a disk without atomic renames."""
+
+    def edit(c: dict[str, Any]) -> None:
+        c["connections"]["file"] = {"dialect": "sqlite", "database": "x.db"}
+        c["tables"] = [{**table, "connection": "sales"} for table in c["tables"]]
+        c["runtime"]["intermediate"] = place
+
+    found = desk.refuse(edit)
+
+    assert message in found[f"/runtime/intermediate{at}"]
 
 
 def test_roots_inside_one_another_are_refused(desk: Any) -> None:
@@ -59,7 +144,7 @@ def test_the_outbox_may_be_a_directory(desk: Any) -> None:
     ],
 )
 def test_other_outbox_urls_are_refused(desk: Any, url: str, message: str) -> None:
-    """hdfs:// needs a native library; credentials do not belong into a URL."""
+    """The outbox is written without a JVM, so hdfs:// is out of its reach; credentials do not belong into a URL."""
     found = desk.refuse(lambda c: c["runtime"].update(hdfs_outbox_root=url))
     assert message in found["/runtime/hdfs_outbox_root"]
     assert "hunter2" not in str(found)

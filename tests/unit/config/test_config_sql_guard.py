@@ -29,6 +29,9 @@ from ingestion_runtime.config.sql_text import SqlRefusedError
         ("postgres", "a BETWEEN 1 AND 2\nAND b IS NOT NULL"),
         ("sqlite", "[my column] GLOB 'x*' AND `b` = \"c\""),
         ("sqlite", "strftime('%Y', d) = '2024'"),
+        ("mysql", "`my column` LIKE 'x\\_%' AND b = \"it's # ? -- {\" AND c RLIKE '^x'"),
+        ("mysql", "d >= now() - INTERVAL 1 DAY AND j->>'$.a' = 'x' AND NOT (a <=> b)"),
+        ("singlestore", "d >= date_sub(now(), INTERVAL 1 DAY) AND `a` IN (1, 2)"),
         ("spark", "target.order_date >= date'2024-01-01'"),
         ("spark", "order_date >= current_date() - interval 30 days"),
     ],
@@ -96,6 +99,59 @@ def test_everything_else_is_refused_with_what_is_allowed(text: str, reason: str)
     with pytest.raises(SqlRefusedError, match="allowed is one boolean expression") as caught:
         check_filter(text, "postgres")
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "singlestore"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = 1 # comment",
+        "a = 1 #",
+        "a = 1 /*! OR 1 = 1 */",
+        "a = 'x\\' OR 1 = 1 #'",
+        'a = "x\\" OR 1 = 1 #"',
+        "a = @x",
+        "a = @@hostname",
+        "(@x := 1) = 1",
+        "sleep(10) = 0",
+        "SLEEP (10) = 0",
+        "benchmark(1000000000, md5('x')) = 0",
+        "get_lock('x', 10) = 1",
+        "load_file('/etc/passwd') IS NULL",
+        "`a = 1",
+        "a = (SELECT 1)",
+        "group_concat(a) = 'x'",
+        "json_arrayagg(a) = 'x'",
+    ],
+)
+def test_what_mysql_reads_otherwise_is_refused_too(dialect: str, text: str) -> None:
+    """Its own comments, escapes, variables and functions."""
+    with pytest.raises(SqlRefusedError):
+        check_filter(text, dialect)
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "singlestore"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT * FROM t INTO OUTFILE '/tmp/x'",
+        "SELECT * INTO OUTFILE '/tmp/x' FROM t",
+        "SELECT * INTO DUMPFILE '/tmp/x' FROM t",
+        "SELECT a INTO @x FROM t",
+        "SELECT @x := a FROM t",
+        "SELECT * FROM t LOCK IN SHARE MODE",
+        "SELECT * FROM t FOR UPDATE",
+        "SELECT * FROM t PROCEDURE ANALYSE()",
+        "SELECT sleep(1)",
+        "HANDLER t OPEN",
+        "SHOW TABLES",
+        "SET GLOBAL x = 1",
+    ],
+)
+def test_queries_of_mysql_that_do_more_than_read_are_refused(dialect: str, text: str) -> None:
+    """Nothing is written into files or variables, nothing is locked."""
+    with pytest.raises(SqlRefusedError):
+        check_query(text, dialect)
 
 
 @pytest.mark.parametrize("function", ["reflect('java.lang.Runtime', 'x')", "java_method('a', 'b')", "try_reflect('a', 'b')"])
@@ -253,7 +309,7 @@ def test_what_passes_cannot_leave_its_parentheses_in_sqlite(text: str) -> None:
     assert rows == []
 
 
-@given(TEXTS, st.sampled_from(["postgres", "sqlite", "spark"]))
+@given(TEXTS, st.sampled_from(["postgres", "sqlite", "spark", "mysql", "singlestore"]))
 def test_what_passes_stays_one_operand(text: str, dialect: str) -> None:
     """Between parentheses it is one operand of the AND that is written behind it."""
     if not _passes(text, dialect):
@@ -264,7 +320,7 @@ def test_what_passes_stays_one_operand(text: str, dialect: str) -> None:
     assert tree.expression == exp.false()
 
 
-@given(st.text(max_size=40), st.sampled_from(["postgres", "sqlite", "spark"]))
+@given(st.text(max_size=40), st.sampled_from(["postgres", "sqlite", "spark", "mysql", "singlestore"]))
 def test_any_text_is_judged_without_another_exception(text: str, dialect: str) -> None:
     """Accepted or refused, whatever it is."""
     _passes(text, dialect)

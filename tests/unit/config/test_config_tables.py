@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ingestion_runtime.model.spec import PartitionField, PartitionRead
+from ingestion_runtime.model.spec import Deletes, PartitionField, PartitionRead
 
 
 def change(**values: object) -> Any:
@@ -157,6 +157,48 @@ def test_a_lag_is_not_negative_and_has_no_meaning_for_cursors_that_are_no_clock(
         assert set(desk.refuse(change(lag_seconds=60, incr_col_type=kind))) == {"/tables/0/lag_seconds"}
 
 
+def test_an_int_cursor_has_a_lag_of_its_own(desk: Any) -> None:
+    """In the cursor's own units; a clock's lag is in seconds."""
+    assert desk.load(change(incr_col_type="int", lag=1000)).tables[0].lag == 1000
+    assert set(desk.refuse(change(incr_col_type="int", lag=-1))) == {"/tables/0/lag"}
+    for kind in ("timestamp", "epoch_seconds", "text"):
+        assert set(desk.refuse(change(incr_col_type=kind, lag=1))) == {"/tables/0/lag"}
+
+
+def test_a_zone_belongs_to_a_cursor_that_is_a_wall_clock(desk: Any) -> None:
+    """And has to exist."""
+    for kind in ("timestamp", "date"):
+        assert desk.load(change(incr_col_type=kind, cursor_timezone="Europe/Berlin")).tables[0].cursor_timezone
+    for kind in ("epoch_millis", "int", "text"):
+        assert set(desk.refuse(change(incr_col_type=kind, cursor_timezone="UTC"))) == {"/tables/0/cursor_timezone"}
+    found = desk.refuse(change(cursor_timezone="Europe/Berlni"))
+    assert "Europe/Berlin" in found["/tables/0/cursor_timezone"]
+
+
+def test_a_table_takes_its_connections_horizon_unless_it_has_its_own(desk: Any) -> None:
+    """Strict where neither says anything."""
+
+    def of_connection(policy: str, **table: object) -> Any:
+        def edit(c: dict[str, Any]) -> None:
+            for connection in c["connections"].values():
+                connection["horizon"] = policy
+            c["tables"][0].update(table)
+
+        return edit
+
+    assert desk.load().tables[0].horizon == "strict"
+    assert desk.load(of_connection("off")).tables[0].horizon == "off"
+    assert desk.load(of_connection("off", horizon="strict")).tables[0].horizon == "strict"
+    assert set(desk.refuse(change(horizon="none"))) == {"/tables/0/horizon"}
+
+
+def test_a_horizon_covered_by_a_lag_needs_a_cursor_that_can_have_one(desk: Any) -> None:
+    """A text has none, and an int cursor has to name it."""
+    assert set(desk.refuse(change(horizon="lag", incr_col_type="text"))) == {"/tables/0/horizon"}
+    assert set(desk.refuse(change(horizon="lag", incr_col_type="int"))) == {"/tables/0/horizon"}
+    assert desk.load(change(horizon="lag", incr_col_type="int", lag=1)).tables[0].horizon == "lag"
+
+
 def test_a_merge_filter_needs_a_merge(desk: Any) -> None:
     """A full refresh replaces; it would be ignored silently."""
     found = desk.refuse(change_full(intermediate={"merge_filter": "a = 1"}))
@@ -207,7 +249,7 @@ def test_a_partitioned_read_keeps_its_bounds_as_text(desk: Any) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("lowerBound", 900), ("lowerBound", ""), ("upperBound", None), ("numPartitions", 0), ("partitionColumn", "")],
+    [("lowerBound", 900), ("lowerBound", ""), ("upperBound", []), ("numPartitions", 0), ("partitionColumn", "")],
 )
 def test_a_partitioned_read_that_cannot_work_is_refused(desk: Any, key: str, value: object) -> None:
     """Empty ranges, no partitions, no column."""
@@ -256,3 +298,22 @@ def test_a_filter_is_judged_in_the_dialect_of_its_connection(desk: Any) -> None:
 def test_wrong_values_are_refused_at_their_key(desk: Any, key: str, value: object) -> None:
     """One message at one place."""
     assert set(desk.refuse(change(**{key: value}))) == {f"/tables/0/{key}"}
+
+
+def test_deletes_are_ignored_unless_asked_for(desk: Any) -> None:
+    """And a tenth of the rows is the most that may go in one batch."""
+    table = desk.load().tables[0]
+    assert (table.deletes, table.max_delete_fraction) == (Deletes.IGNORE, 0.1)
+    table = desk.load(change(deletes="soft", max_delete_fraction=0)).tables[0]
+    assert (table.deletes, table.max_delete_fraction) == (Deletes.SOFT, 0)
+
+
+def test_deletes_belong_to_merged_tables(desk: Any) -> None:
+    """A full refresh replaces the whole table, deleted rows included."""
+    assert "mode 'full'" in desk.refuse(change_full(deletes="hard"))["/tables/1/deletes"]
+
+
+def test_a_fraction_of_deletes_needs_deletes(desk: Any) -> None:
+    """It would look like a guard and be none."""
+    assert set(desk.refuse(change(max_delete_fraction=0.5))) == {"/tables/0/max_delete_fraction"}
+    assert set(desk.refuse(change(deletes="hard", max_delete_fraction=1.5))) == {"/tables/0/max_delete_fraction"}

@@ -83,7 +83,10 @@ def test_a_batch_lands_where_the_specification_says(zone: Zone) -> None:
     assert document["batch"]["base"] == "before"
     assert document["batch"]["sequence"] == 7
     assert [file["rows"] for file in document["files"]] == [2, 1]
-    assert document["fields"] == [{"name": "id", "type": "int64"}, {"name": "v", "type": "string"}]
+    assert document["fields"] == [
+        {"name": "id", "type": "int64", "former": None},
+        {"name": "v", "type": "string", "former": None},
+    ]
     assert (landed.manifest.rows, landed.manifest.quarantined) == (3, 0)
 
 

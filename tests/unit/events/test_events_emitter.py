@@ -107,7 +107,8 @@ def test_the_specification_names_are_there() -> None:
     """They are what operators search for."""
     expected = {
         "run_start", "run_done", "table_start", "table_done", "table_failed", "phase_mark", "plan", "slice_start",
-        "slice_staged", "tool_progress", "column_missing", "schema_drift", "rows_quarantined", "duplicate_keys",
+        "slice_staged", "tool_progress", "column_missing", "schema_drift", "precision_judged",
+        "rows_quarantined", "duplicate_keys",
         "lease_taken_over", "batch_recovered", "publish_retried", "state_rebuilt", "rows_beyond_now",
         "null_cursor_rows", "heartbeat", "staging_cleaned",
     }  # fmt: skip

@@ -8,14 +8,21 @@ import pyarrow as pa
 import pytest
 
 from ingestion_runtime.metadata.cache import MetadataCacheManager
+from ingestion_runtime.metadata.drift import Verdict
 from ingestion_runtime.metadata.runtime import build_metadata_access, collect_metadata
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
-from ingestion_runtime.model.schema import ColumnSnapshot, TableSnapshot
-from ingestion_runtime.model.spec import MetadataSpec, SchemaPolicy, TableSpec
+from ingestion_runtime.model.policy import OnChange, SchemaPolicy
+from ingestion_runtime.model.schema import ColumnChange, ColumnSnapshot, TableSnapshot
+from ingestion_runtime.model.spec import MetadataSpec, SinkFormat, TableSpec
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TABLE = TableSpec(schema="shop", table="orders", mode="full_refresh", connection="erp", primary_keys=("id",))
-NULLS_ALLOWED = SchemaPolicy(allow_missing_columns=True)
+NULLS_ALLOWED = replace(TABLE, policy=SchemaPolicy(dropped=OnChange.EVOLVE))
+
+
+def live_of(**columns: str) -> TableSnapshot:
+    """Return the live description of these columns."""
+    return Endpoint(columns).describe()
 
 
 @dataclass
@@ -67,7 +74,7 @@ def test_only_absent_and_stale_tables_are_described(cache: MetadataCacheManager,
     endpoint = Endpoint(clock=clock)
     for hours, asked in ((0, 1), (23, 1), (2, 2)):
         clock.now += timedelta(hours=hours)
-        assert collect_metadata([("erp", TABLE, endpoint)], cache, SchemaPolicy()) == {}
+        assert collect_metadata([("erp", TABLE, endpoint)], cache) == {}
         assert endpoint.asked == asked
 
 
@@ -82,7 +89,6 @@ def test_one_table_that_fails_stops_no_other(cache: MetadataCacheManager) -> Non
             ("erp", TABLE, Endpoint()),
         ],
         cache,
-        SchemaPolicy(),
     )
     assert failures == {"shop.a": vanished, "shop.b": unreachable}
     assert names(cache) == {"id": "int64", "note": "string"}
@@ -95,7 +101,6 @@ def test_wrong_credentials_stop_at_once(cache: MetadataCacheManager) -> None:
         collect_metadata(
             [("erp", TABLE, Endpoint(error=ConfigError("password", remedy="Fix it."))), ("erp", TABLE, second)],
             cache,
-            SchemaPolicy(),
         )
     assert second.asked == 0
 
@@ -103,18 +108,18 @@ def test_wrong_credentials_stop_at_once(cache: MetadataCacheManager) -> None:
 def test_a_snapshot_is_found_under_the_configured_name(cache: MetadataCacheManager) -> None:
     """Also where the source spells the name in another case."""
     configured = replace(TABLE, schema="SHOP", table="Orders")
-    collect_metadata([("erp", configured, Endpoint())], cache, SchemaPolicy())
+    collect_metadata([("erp", configured, Endpoint())], cache)
     assert cache.load("erp", "SHOP", "Orders") is not None
 
 
 def test_a_vanished_column_is_not_forgotten_when_the_snapshot_ages(cache: MetadataCacheManager, clock: Clock) -> None:
     """What the policy forbids is returned and does not replace what was last accepted, however often it is asked."""
     endpoint = Endpoint(clock=clock)
-    collect_metadata([("erp", TABLE, endpoint)], cache, SchemaPolicy())
+    collect_metadata([("erp", TABLE, endpoint)], cache)
     endpoint.columns = {"id": "int64"}
     for _ in range(2):
         clock.now += timedelta(hours=25)
-        failures = collect_metadata([("erp", TABLE, endpoint)], cache, SchemaPolicy())
+        failures = collect_metadata([("erp", TABLE, endpoint)], cache)
         assert "missing: note (string)" in str(failures["shop.orders"])
         assert names(cache) == {"id": "int64", "note": "string"}
 
@@ -122,35 +127,33 @@ def test_a_vanished_column_is_not_forgotten_when_the_snapshot_ages(cache: Metada
 def test_an_accepted_refresh_keeps_the_columns_that_may_be_missing(cache: MetadataCacheManager, clock: Clock) -> None:
     """They keep arriving as NULL; new and retyped columns are taken over."""
     endpoint = Endpoint(clock=clock)
-    collect_metadata([("erp", TABLE, endpoint)], cache, NULLS_ALLOWED)
+    collect_metadata([("erp", NULLS_ALLOWED, endpoint)], cache)
     endpoint.columns = {"id": "int32", "extra": "bool"}
     clock.now += timedelta(hours=25)
-    assert collect_metadata([("erp", TABLE, endpoint)], cache, NULLS_ALLOWED) == {}
+    assert collect_metadata([("erp", NULLS_ALLOWED, endpoint)], cache) == {}
     assert names(cache) == {"id": "int32", "extra": "bool", "note": "string"}
-    check = build_metadata_access(MetadataSpec(policy=NULLS_ALLOWED), cache).check(
-        "erp", TABLE, pa.schema([("id", pa.int32()), ("extra", pa.bool_())])
-    )
-    assert check.missing == (pa.field("note", pa.string()),)
+    live = live_of(id="int32", extra="bool")
+    check = build_metadata_access(MetadataSpec(), cache).check("erp", NULLS_ALLOWED, live, None, replaces=False)
+    assert check.shape.missing == (pa.field("note", pa.string()),)
 
 
 def test_a_check_returns_missing_columns_every_time(cache: MetadataCacheManager) -> None:
     """The second slice, and the next run, add the same NULL column."""
-    collect_metadata([("erp", TABLE, Endpoint())], cache, NULLS_ALLOWED)
-    access = build_metadata_access(MetadataSpec(policy=NULLS_ALLOWED), cache)
-    live = pa.schema([("id", pa.int64())])
-    assert access.check("erp", TABLE, live) == access.check("erp", TABLE, live)
-    assert access.check("erp", TABLE, live).missing == (pa.field("note", pa.string()),)
+    collect_metadata([("erp", NULLS_ALLOWED, Endpoint())], cache)
+    access = build_metadata_access(MetadataSpec(), cache)
+    for _ in range(2):
+        check = access.check("erp", NULLS_ALLOWED, live_of(id="int64"), None, replaces=False)
+        assert check.shape.missing == (pa.field("note", pa.string()),)
 
 
 def test_accepted_changes_become_the_snapshot(cache: MetadataCacheManager) -> None:
     """A new or retyped column is a difference once; the age of the snapshot stays what it was."""
-    collect_metadata([("erp", TABLE, Endpoint())], cache, SchemaPolicy())
+    collect_metadata([("erp", TABLE, Endpoint())], cache)
     access = build_metadata_access(MetadataSpec(), cache)
-    live = pa.schema([("id", pa.int32()), ("note", pa.string()), ("extra", pa.date32())])
-    first = access.check("erp", TABLE, live).difference
-    assert [c.name for c in first.added] == ["extra"]
-    assert [c.name for c in first.retyped] == ["id"]
-    assert not access.check("erp", TABLE, live).difference
+    live = live_of(id="int32", note="string", extra="date32[day]")
+    first = access.check("erp", TABLE, live, None, replaces=False)
+    assert [(c.column, c.change) for c in first.changes] == [("extra", "added"), ("id", "narrowed")]
+    assert access.check("erp", TABLE, live, None, replaces=False).changes == ()
     snapshot = cache.load("erp", "shop", "orders")
     assert snapshot is not None
     assert snapshot.taken_at == START
@@ -159,29 +162,68 @@ def test_accepted_changes_become_the_snapshot(cache: MetadataCacheManager) -> No
 
 def test_a_forbidden_change_leaves_the_snapshot_alone(cache: MetadataCacheManager) -> None:
     """The check fails again on the next run."""
-    collect_metadata([("erp", TABLE, Endpoint())], cache, SchemaPolicy())
+    collect_metadata([("erp", TABLE, Endpoint())], cache)
     access = build_metadata_access(MetadataSpec(), cache)
     for _ in range(2):
         with pytest.raises(TerminalError, match=r"missing: note \(string\)"):
-            access.check("erp", TABLE, pa.schema([("id", pa.int64()), ("extra", pa.bool_())]))
+            access.check("erp", TABLE, live_of(id="int64", a="bool", b="bool"), None, replaces=False)
     assert names(cache) == {"id": "int64", "note": "string"}
+
+
+def test_a_column_that_is_not_read_stays_new(cache: MetadataCacheManager, clock: Clock) -> None:
+    """On the day on which the policy lets it in it is added, and until then each check leaves it out."""
+    ignoring = replace(TABLE, policy=SchemaPolicy(added=OnChange.IGNORE))
+    endpoint = Endpoint(clock=clock)
+    collect_metadata([("erp", ignoring, endpoint)], cache)
+    endpoint.columns["extra"] = "bool"
+    clock.now += timedelta(hours=25)
+    collect_metadata([("erp", ignoring, endpoint)], cache)
+    access = build_metadata_access(MetadataSpec(), cache)
+    for _ in range(2):
+        check = access.check("erp", ignoring, endpoint.describe(), None, replaces=False)
+        assert check.shape.skipped == ("extra",)
+    assert access.check("erp", TABLE, endpoint.describe(), None, replaces=False).shape.skipped == ()
+    assert names(cache) == {"id": "int64", "note": "string", "extra": "bool"}
+
+
+def test_the_target_is_compared_where_there_is_one(cache: MetadataCacheManager) -> None:
+    """A snapshot that was refreshed by a run which then failed hides nothing from the next one."""
+    collect_metadata([("erp", TABLE, Endpoint({"id": "int64", "note": "string", "extra": "bool"}))], cache)
+    access = build_metadata_access(MetadataSpec(), cache)
+    live = live_of(id="int64", note="string", extra="bool")
+    target = pa.schema([("id", pa.int32()), ("note", pa.string()), ("_ingest_run_id", pa.string())])
+    check = access.check("erp", TABLE, live, target, replaces=False)
+    assert [(c.column, c.change) for c in check.changes] == [("extra", "added"), ("id", "widened")]
+
+
+def test_changes_that_no_target_shows_are_told_when_the_snapshot_is_taken(cache: MetadataCacheManager, clock: Clock) -> None:
+    """Everything for a sink without columns of its own; of an Iceberg table only what it does not know: nullability."""
+    told: list[tuple[str, tuple[ColumnChange, ...]]] = []
+    parquet = replace(TABLE, table="files", sink=SinkFormat.PARQUET)
+    endpoint = Endpoint(clock=clock)
+    for columns in ({"id": "int64", "note": "string"}, {"id": "int64", "note": "string", "extra": "bool"}):
+        endpoint.columns = columns
+        collect_metadata(
+            [("erp", TABLE, endpoint), ("erp", parquet, endpoint)], cache, lambda t, c: told.append((t.name, c))
+        )
+        clock.now += timedelta(hours=25)
+    assert [(name, [c.column for c in changes]) for name, changes in told] == [("shop.files", ["extra"])]
 
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_required_snapshot_has_to_be_there(cache: MetadataCacheManager, enabled: bool) -> None:
     """Without one the table stops where the policy asks for it, and passes where it does not."""
-    live = pa.schema([("id", pa.int64())])
-    strict = MetadataSpec(enabled=enabled, policy=SchemaPolicy(require_snapshot=True))
+    live = live_of(id="int64")
+    strict = replace(TABLE, policy=SchemaPolicy(require_snapshot=True))
+    access = build_metadata_access(MetadataSpec(enabled=enabled), cache)
     with pytest.raises(TerminalError, match="no metadata snapshot"):
-        build_metadata_access(strict, cache).check("erp", TABLE, live)
-    check = build_metadata_access(MetadataSpec(enabled=enabled), cache).check("erp", TABLE, live)
-    assert not check.difference
-    assert check.missing == ()
+        access.check("erp", strict, live, None, replaces=False)
+    assert access.check("erp", TABLE, live, None, replaces=False) == Verdict()
 
 
 def test_switched_off_metadata_compares_nothing(cache: MetadataCacheManager) -> None:
     """A snapshot that is there is not looked at."""
-    collect_metadata([("erp", TABLE, Endpoint())], cache, SchemaPolicy())
+    collect_metadata([("erp", TABLE, Endpoint())], cache)
     access = build_metadata_access(MetadataSpec(enabled=False), cache)
     assert access.repository is None
-    assert not access.check("erp", TABLE, pa.schema([("other", pa.int64())])).difference
+    assert access.check("erp", TABLE, live_of(other="int64"), None, replaces=False) == Verdict()

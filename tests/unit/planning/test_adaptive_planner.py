@@ -1,12 +1,15 @@
 """The default planner."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
+from itertools import pairwise
 
 import pytest
 
+from ingestion_runtime.model.batch import IngestionPlan
 from ingestion_runtime.model.cursor import CursorType, Fingerprint, Interval, ReRead, Slice, Watermark
+from ingestion_runtime.model.density import Cell
 from ingestion_runtime.model.endpoint import Capabilities
 from ingestion_runtime.model.errors import TerminalError, TransientError
 from ingestion_runtime.model.spec import SlicingPolicy, TableSpec
@@ -81,6 +84,86 @@ def test_many_rows_are_cut_and_the_reread_set_comes_first() -> None:
     assert all(piece.window and not piece.reread for piece in plan.slices[1:])
     assert plan.fingerprint == fingerprint
     assert plan.metadata.reason == "12,500,000 rows above max_count: 13 slices"
+
+
+LATE = Watermark(CursorType.INT, "10000")
+
+
+def int_request(**changes: object) -> PlannerRequest:
+    """Return a request for (0, 10000] of an integer cursor, cut above 100 rows into pieces of about 50."""
+    policy = SlicingPolicy(max_count=100, target_rows_per_slice=50, max_partitions=4)
+    table = replace(TABLE, incr_col_type=CursorType.INT)
+    base = {"table": table, "policy": policy, "lower": Watermark(CursorType.INT, "0"), "upper": LATE}
+    return request(**base | changes)
+
+
+def holding(*ticks: int) -> tuple[RowCountProbe, list[int]]:
+    """Return a probe of a source with these rows, and the list of the cells it was asked for, question by question."""
+    asked: list[int] = []
+
+    def histogram(edges: Sequence[int]) -> tuple[Cell, ...]:
+        asked.append(len(edges) - 1)
+        held = [sorted(tick for tick in ticks if low < tick <= high) for low, high in pairwise(edges)]
+        ends = pairwise(edges)
+        return tuple(
+            Cell(*at, len(rows), *((rows[0], rows[-1]) if rows else ())) for at, rows in zip(ends, held, strict=True)
+        )
+
+    return RowCountProbe(lambda _: len(ticks), histogram), asked
+
+
+def windows(plan: IngestionPlan) -> list[tuple[int, int]]:
+    """Return the plan's windows as numbers."""
+    found = [piece.window for piece in plan.slices if piece.window]
+    return [(int(window.low.literal), int(window.high.literal)) for window in found]
+
+
+def rows_in(plan: IngestionPlan, ticks: Sequence[int]) -> list[int]:
+    """Return how many of the ticks lie in each window."""
+    return [sum(low < tick <= high for tick in ticks) for low, high in windows(plan)]
+
+
+def test_windows_are_cut_where_the_rows_are() -> None:
+    """A dense stretch gets the slices, the empty rest goes with its neighbours, and the cover is exact."""
+    ticks = [*range(7001, 7181), *range(500, 10_000, 500)]
+    probe, asked = holding(*ticks)
+    plan = AdaptivePlanner(probe).plan(int_request(first=Watermark(CursorType.INT, "500")))
+    cut = windows(plan)
+    assert (cut[0][0], cut[-1][1]) == (0, 10_000)
+    assert all(a[1] == b[0] for a, b in pairwise(cut))
+    assert len(cut) == 4  # ceil(199 / 50)
+    assert max(rows_in(plan, ticks)) <= 2 * 199 / 4
+    assert len(asked) <= 2
+    assert plan.metadata.reason == "199 rows above max_count: 4 slices"
+
+
+def test_a_table_within_bounds_costs_one_count_and_no_histogram() -> None:
+    """A question that cannot change the plan is not asked."""
+    probe, asked = holding(*range(1, 101))
+    assert len(AdaptivePlanner(probe).plan(int_request()).slices) == 1
+    assert asked == []
+
+
+def test_ties_stay_together_and_the_plan_says_so() -> None:
+    """A migration gave 900 rows one cursor value: they are one slice, the others are cut around it."""
+    probe, _ = holding(*[5000] * 900, *range(1000, 2000, 10))
+    plan = AdaptivePlanner(probe).plan(int_request())
+    assert max(rows_in(plan, [*[5000] * 900, *range(1000, 2000, 10)])) == 900
+    assert plan.metadata.reason == "1,000 rows above max_count: 4 slices; 900 rows share one cursor value"
+
+
+def test_duration_too_cuts_where_the_rows_are() -> None:
+    """A hundred days that are sliced for their length, most rows in the last of them."""
+    day = 86_400 * 1_000_000
+    start = 19_723 * day  # 2024-01-01
+    ticks = [start + 99 * day + hour * 3_600_000_000 for hour in range(1, 24)] * 10 + [start + day * n for n in range(1, 9)]
+    probe, _ = holding(*ticks)
+    upper = Watermark(CursorType.TIMESTAMP, "2024-04-10 00:00:00.000000")
+    plan = AdaptivePlanner(probe).plan(request(upper=upper, policy=SlicingPolicy(target_rows_per_slice=60)))
+    starts = [piece.window.low.literal for piece in plan.slices if piece.window]
+    assert starts[0] == LOWER.literal
+    assert len(starts) == 4
+    assert starts[2].startswith("2024-04-09")
 
 
 def test_nothing_above_the_watermark_is_no_window() -> None:

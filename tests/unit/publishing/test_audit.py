@@ -8,7 +8,7 @@ import pytest
 from ingestion_runtime.model.batch import WriteMode
 from ingestion_runtime.model.errors import RefusedBatchError
 from ingestion_runtime.model.spec import TableSpec
-from ingestion_runtime.model.target import Payload
+from ingestion_runtime.model.target import Buried, Payload
 from ingestion_runtime.publishing.audit import audit
 from tests.batches import make_batch, sound
 
@@ -68,3 +68,29 @@ def test_all_findings_are_told_at_once() -> None:
     assert len(findings) == 3
     assert "merge_filter" in refused.value.remedy
     assert "lake:shop.orders" in refused.value.message
+
+
+BURIED = Payload(("part.parquet",), pa.schema([("id", pa.int64())]), rows=3, tombstones=("gone.parquet",), deleted=2)
+
+
+def test_a_branch_that_buries_exactly_the_tombstones_is_accepted() -> None:
+    """Both are gone, and the table shows as many rows as it then must."""
+    batch = make_batch(TableSpec("shop", "orders", "scd1", "source", primary_keys=("id",)), 1)
+
+    audit(batch, BURIED, sound(buried=Buried(tombstones=2, alive=0, live=10, expected=10)))
+
+
+@pytest.mark.parametrize(
+    ("buried", "finding"),
+    [
+        (Buried(tombstones=1, alive=0, live=10, expected=10), "1 tombstones were applied, the manifests promise 2"),
+        (Buried(tombstones=2, alive=1, live=10, expected=10), "1 keys that the source no longer has would still be there"),
+        (Buried(tombstones=2, alive=0, live=9, expected=10), "would show 9 rows after the deletes, expected 10"),
+    ],
+)
+def test_a_branch_that_buries_anything_else_is_refused(buried: Buried, finding: str) -> None:
+    """A tombstone that was lost, one that did not work, and one that took a neighbour along."""
+    batch = make_batch(TableSpec("shop", "orders", "scd1", "source", primary_keys=("id",)), 1)
+
+    with pytest.raises(RefusedBatchError, match=finding):
+        audit(batch, BURIED, sound(buried=buried))

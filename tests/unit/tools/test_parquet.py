@@ -49,7 +49,7 @@ def test_the_schema_is_read_without_the_engines_own_notes(tmp_path: Path) -> Non
     )
     pq.write_table(schema.empty_table(), tmp_path / "part.parquet")
 
-    found = read_schema(str(tmp_path / "part.parquet"))
+    found = read_schema(FILES, str(tmp_path / "part.parquet"))
 
     assert found.metadata is None
     assert schema_fields(found) == (
@@ -73,7 +73,7 @@ def test_rows_with_a_null_in_the_key_are_counted(
     pq.write_table(ROWS, tmp_path / "1.parquet", row_group_size=2, write_statistics=statistics)
     pq.write_table(ROWS.slice(0, 1), tmp_path / "2.parquet", write_statistics=statistics)
 
-    assert count_null_keys(str(tmp_path), ("1.parquet", "2.parquet"), keys) == expected
+    assert count_null_keys(FILES, str(tmp_path), ("1.parquet", "2.parquet"), keys) == expected
 
 
 def test_rows_without_a_key_move_and_all_others_stay(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_rows_without_a_key_move_and_all_others_stay(tmp_path: Path) -> None:
     pq.write_table(whole, tmp_path / "2.parquet")
     untouched = (tmp_path / "2.parquet").stat().st_mtime_ns
 
-    set_null_keys_aside(str(tmp_path), ("1.parquet", "2.parquet"), str(tmp_path / "_aside"), ("a", "b.c"))
+    set_null_keys_aside(FILES, str(tmp_path), ("1.parquet", "2.parquet"), str(tmp_path / "_aside"), ("a", "b.c"))
 
     assert pq.read_table(tmp_path / "1.parquet").equals(ROWS.take([0, 4]))
     assert pq.read_table(tmp_path / "_aside/1.parquet").equals(ROWS.take([1, 2, 3]))
@@ -97,7 +97,7 @@ def test_the_checksum_of_a_rewritten_file_goes_with_its_old_content(tmp_path: Pa
         pq.write_table(ROWS.slice(0, 2 if name[0] == "1" else 1), tmp_path / name)
         (tmp_path / f".{name}.crc").write_bytes(b"crc")
 
-    set_null_keys_aside(str(tmp_path), ("1.parquet", "2.parquet"), str(tmp_path / "_aside"), ("a",))
+    set_null_keys_aside(FILES, str(tmp_path), ("1.parquet", "2.parquet"), str(tmp_path / "_aside"), ("a",))
 
     assert [path.name for path in tmp_path.glob(".*")] == [".2.parquet.crc"]
 
@@ -106,7 +106,7 @@ def test_a_file_whose_every_key_is_null_is_left_empty(tmp_path: Path) -> None:
     """An empty file keeps the columns, and a count of zero is right."""
     pq.write_table(pa.table({"id": pa.nulls(3, pa.int64()), "v": [1, 2, 3]}), tmp_path / "1.parquet")
 
-    set_null_keys_aside(str(tmp_path), ("1.parquet",), str(tmp_path / "_aside"), ("id",))
+    set_null_keys_aside(FILES, str(tmp_path), ("1.parquet",), str(tmp_path / "_aside"), ("id",))
 
     kept = pq.read_table(tmp_path / "1.parquet")
     assert (kept.num_rows, kept.schema.names) == (0, ["id", "v"])

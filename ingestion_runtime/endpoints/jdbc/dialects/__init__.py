@@ -2,11 +2,13 @@
 
 from ingestion_runtime.endpoints.jdbc.columns import did_you_mean
 from ingestion_runtime.endpoints.jdbc.dialect import Dialect
+from ingestion_runtime.endpoints.jdbc.dialects.mysql import MARIADB, MYSQL
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql import PostgreSQL
+from ingestion_runtime.endpoints.jdbc.dialects.singlestore import SINGLESTORE
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite import SQLite
 from ingestion_runtime.model.errors import ConfigError
 
-DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (PostgreSQL(), SQLite())}
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (PostgreSQL(), SQLite(), MYSQL, MARIADB, SINGLESTORE)}
 
 
 def dialect_for(name: str) -> Dialect:

@@ -5,17 +5,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote as percent
+from urllib.parse import urlencode
+
+import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
-from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, RawTable, fetch
-from ingestion_runtime.endpoints.jdbc.dialects.postgresql_types import land
+from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.postgresql_horizon import own_name, read_horizon, resolution
+from ingestion_runtime.endpoints.jdbc.dialects.postgresql_keys import key_hash
+from ingestion_runtime.endpoints.jdbc.dialects.postgresql_types import MEASURES, UNCHECKED, land, land_as
 from ingestion_runtime.model.cursor import CursorType, Watermark
-from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
+from ingestion_runtime.model.errors import ConfigError, IngestionError, OversizedReadError, TerminalError, TransientError
+from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
 
-# The session in which probes run: spellings must not depend on how a role or a database is configured.
-_SESSION = "SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'; SET IntervalStyle TO 'postgres'; SET extra_float_digits TO 3"
+# The session of probes and of reads: spellings must not depend on how a role, a database or this machine is configured.
+_SESSION = (
+    "SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'; SET IntervalStyle TO 'postgres'; SET extra_float_digits TO 3;"
+    " SET bytea_output TO 'hex'"
+)
 _LOCAL_NOW = "now() AT TIME ZONE (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone')"
 
 _QUOTED_OR_MARK = re.compile(
@@ -31,7 +40,8 @@ WITH RECURSIVE listed(place, name, typid, mod, filled) AS ({listed}), base(place
   FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.typid WHERE t.typtype = 'd'
 )
 SELECT l.name, pg_catalog.format_type(l.typid, l.mod), pg_catalog.format_type(b.typid, b.mod), l.filled,
-       CASE WHEN n.nspname = 'pg_catalog' AND t.typtype = 'b' THEN t.typname::text ELSE '' END
+       CASE WHEN n.nspname = 'pg_catalog' AND t.typtype = 'b' THEN t.typname::text ELSE '' END,
+       pg_catalog.current_setting('server_encoding') = 'SQL_ASCII', l.place
 FROM listed l JOIN base b ON b.place = l.place JOIN pg_catalog.pg_type t ON t.oid = b.typid
 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE t.typtype <> 'd' ORDER BY l.place
@@ -61,6 +71,7 @@ _CONNECT_WORDS = (
     (re.compile(r"database .* does not exist"), "3D000"),
     (re.compile(r"permission denied for database"), "42501"),
 )
+_TIMEOUT = "Raise statement_timeout for this user (ALTER ROLE ... SET statement_timeout), or add an index on the cursor."
 _ADVICE: tuple[tuple[str, type[IngestionError], str], ...] = (
     ("28", ConfigError, "Check user, password reference and tls of this connection, and the server's pg_hba.conf."),
     ("3D000", ConfigError, "Check database of this connection."),
@@ -69,6 +80,8 @@ _ADVICE: tuple[tuple[str, type[IngestionError], str], ...] = (
     ("3F000", TerminalError, "Check schema and table, or query_sql, against the source."),
     ("42703", TerminalError, "Check the column names in the configuration against the source."),
     ("42601", TerminalError, "Check source_filter and query_sql of this table."),
+    ("53200", OversizedReadError, "The server lacks memory for so much at once; run the same command again later."),
+    ("53400", OversizedReadError, "Raise temp_file_limit for this user at the server."),
     ("53", TransientError, "The server is short of disk, memory or connections; run the same command again later."),
     ("40", TransientError, "The source was busy with conflicting work; run the same command again."),
     ("55P03", TransientError, "The source is locked by other work; run the same command again."),
@@ -85,6 +98,8 @@ class PostgreSQL:
 
     name: ClassVar[str] = "postgresql"
     shares_snapshots: ClassVar[bool] = True
+    hashes_in_reads: ClassVar[bool] = True
+    measures: ClassVar[Measures] = MEASURES
 
     def engine_url(self) -> str:
         return "postgresql+psycopg://"
@@ -99,8 +114,9 @@ class PostgreSQL:
             user=connection.user,
             password=connection.password.resolve() if connection.password else None,
             connect_timeout=connection.connect_timeout_seconds,
-            application_name="ingestion-runtime",
+            application_name=own_name(),
             sslmode=connection.tls.mode,
+            client_encoding="UTF8",  # as the JDBC driver; a server of SQL_ASCII would hand over bytes
             autocommit=True,
             **_tls_files(connection),
         )
@@ -115,18 +131,23 @@ class PostgreSQL:
     def jdbc(self, connection: ConnectionSpec) -> JdbcTarget:
         host = connection.host or "localhost"
         host = f"[{host}]" if ":" in host else host
+        properties = dict(connection.jdbc_properties)
         options = {
-            "ApplicationName": "ingestion-runtime",
             "connectTimeout": str(connection.connect_timeout_seconds),
             "tcpKeepAlive": "true",
             "sslmode": connection.tls.mode,
             **_tls_files(connection),
-            **dict(connection.jdbc_properties),
+            **properties,
+            "ApplicationName": own_name(properties.get("ApplicationName")),
         }
+        # Spark hands options on in lower case when it reads by predicates, and the driver does not know its own names
+        # spelled so: the application's name and every timeout were lost. Those with capitals go with the address.
+        address = {name: value for name, value in options.items() if name != name.lower()}
         return JdbcTarget(
-            url=f"jdbc:postgresql://{host}:{connection.port or 5432}/{percent(connection.database, safe='')}",
+            url=f"jdbc:postgresql://{host}:{connection.port or 5432}/{percent(connection.database, safe='')}"
+            f"?{urlencode(address, quote_via=percent)}",
             driver="org.postgresql.Driver",
-            options=tuple(options.items()),
+            options=tuple((name, value) for name, value in options.items() if name not in address),
         )
 
     def jdbc_text(self, sql: str) -> str:
@@ -141,7 +162,8 @@ class PostgreSQL:
         cursor.close()
         ((snapshot,),) = fetch(connection, "SELECT pg_catalog.pg_export_snapshot()")
         # With BEGIN: without it the statement tears silently where the driver reads in autocommit.
-        return f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {_text(snapshot)}"
+        join = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {_text(snapshot)}"
+        return f"{join}; {_SESSION}"
 
     def interrupt(self, connection: Any) -> None:
         connection.cancel()
@@ -158,6 +180,9 @@ class PostgreSQL:
         return Fault(state or ("08000" if isinstance(error, psycopg.OperationalError) else None), None, text)
 
     def classify(self, fault: Fault, place: str) -> IngestionError:
+        # A person who cancels has the same SQLSTATE as a clock; only the words tell them apart.
+        if fault.state == "57014" and "user request" not in fault.text:
+            return OversizedReadError(f"{place}: {fault.text.rstrip('.')}.", remedy=_TIMEOUT, sqlstate=fault.state)
         for prefix, kind, remedy in _ADVICE:
             if (fault.state or "").startswith(prefix):
                 return kind(f"{place}: {fault.text.rstrip('.')}.", remedy=remedy, sqlstate=fault.state)
@@ -205,11 +230,26 @@ class PostgreSQL:
             CursorType.EPOCH_MILLIS: "ceil(extract(epoch FROM now()) * 1000)::bigint",
         }.get(kind)
 
+    def horizon(self, connection: Any) -> Horizon | None:
+        return read_horizon(connection)
+
+    def resolution(self, column: SourceColumn) -> int:
+        return resolution(column.native_type)
+
     def misfit(self, column: SourceColumn, kind: CursorType) -> str | None:  # noqa: ARG002 - columns are typed
         return None
 
+    def key_hash(self, columns: Sequence[SourceColumn]) -> str:
+        return key_hash(columns, [self.quote(column.name) for column in columns])
+
+    def hex_number(self, digits: str) -> str:
+        return f"('x' || {digits})::bit(44)::bigint"
+
     def column(self, raw: RawColumn) -> SourceColumn:
         return land(raw, self.quote(raw.name))
+
+    def landing(self, raw: RawColumn, kind: pa.DataType) -> SourceColumn | None:
+        return land_as(raw, self.quote(raw.name), kind)
 
     def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
         found = fetch(
@@ -225,6 +265,7 @@ class PostgreSQL:
             connection,
             "SELECT attnum::int, attname::text, atttypid, atttypmod, attnotnull FROM pg_catalog.pg_attribute"
             f" WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped",
+            relation=oid,
         )
         keys = tuple(name for (name,) in fetch(connection, _KEYS.format(oid=oid)))
         # -1: never analysed, and 0 is what a fresh table and a view say.
@@ -257,12 +298,15 @@ class PostgreSQL:
         return rows, f"{first}:{second}"
 
 
-def _columns(connection: Any, listed: str) -> tuple[RawColumn, ...]:
+def _columns(connection: Any, listed: str, relation: int | None = None) -> tuple[RawColumn, ...]:
     columns = []
-    for name, native, base, filled, kind in fetch(connection, _DESCRIBE.format(listed=listed)):
+    for name, native, base, filled, kind, unchecked, place in fetch(connection, _DESCRIBE.format(listed=listed)):
         modifiers = re.search(r"\((\d+)(?:,(-?\d+))?\)", base) if kind == "numeric" else None
         arguments = tuple(int(part) for part in modifiers.groups() if part) if modifiers else ()
-        columns.append(RawColumn(name, native, kind, arguments, not filled))
+        base_kind = UNCHECKED + kind if unchecked else kind
+        # The number of a column is its own for good: it survives a rename, and a column made anew gets another one.
+        identity = None if relation is None else f"{relation}.{place}"
+        columns.append(RawColumn(name, native, base_kind, arguments, not filled, identity))
     return tuple(columns)
 
 

@@ -14,11 +14,24 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote as percent
 
+import pyarrow as pa
+
 from ingestion_runtime.endpoints.jdbc.columns import NUMBER_CURSORS, RawColumn, SourceColumn
-from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, RawTable, fetch
-from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import UTF16_KIND, day_misfit, kind_of, land, moment_misfit
+from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_keys import hex_number, key_hash, register
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import (
+    MEASURES,
+    TEXT_CHECK,
+    day_misfit,
+    is_text,
+    kind_of,
+    land,
+    land_as,
+    moment_misfit,
+)
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
+from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
 
@@ -49,6 +62,8 @@ class SQLite:
 
     name: ClassVar[str] = "sqlite"
     shares_snapshots: ClassVar[bool] = False
+    hashes_in_reads: ClassVar[bool] = False
+    measures: ClassVar[Measures] = MEASURES
 
     def engine_url(self) -> str:
         return "sqlite+pysqlite://"
@@ -60,7 +75,9 @@ class SQLite:
         opened = sqlite3.connect(
             _uri(connection), uri=True, timeout=_BUSY_MILLIS / 1000, check_same_thread=False, isolation_level=None
         )
+        opened.create_function(TEXT_CHECK, 2, is_text, deterministic=True)
         opened.execute("PRAGMA schema_version")  # opening reads nothing: a file of another kind is found out here
+        register(opened)
         return opened
 
     def place(self, connection: ConnectionSpec) -> str:
@@ -125,6 +142,15 @@ class SQLite:
             CursorType.EPOCH_MILLIS: f"({seconds} + 1) * 1000",
         }.get(kind)
 
+    def horizon(self, connection: Any) -> Horizon | None:  # noqa: ARG002 - nothing to look at
+        # Writers take turns: a statement takes the file's write lock before it asks for 'now' or a new rowid, and the
+        # lock is held until the commit. What is committed later is therefore later, and the largest cursor that can be
+        # seen is safe as it is. Values that an application made before it had the lock defeat this: lag_seconds.
+        return None
+
+    def resolution(self, column: SourceColumn) -> int:  # noqa: ARG002 - no horizon that would have to be rounded
+        return 1
+
     def misfit(self, column: SourceColumn, kind: CursorType) -> str | None:
         name = self.quote(column.name)
         if kind is CursorType.TIMESTAMP:
@@ -134,8 +160,17 @@ class SQLite:
         right = "text" if kind is CursorType.TEXT else "integer"
         return f"typeof({name}) NOT IN ('{right}', 'null')"
 
+    def key_hash(self, columns: Sequence[SourceColumn]) -> str:
+        return key_hash(columns, [self.quote(column.name) for column in columns])
+
+    def hex_number(self, digits: str) -> str:
+        return hex_number(digits)
+
     def column(self, raw: RawColumn) -> SourceColumn:
         return land(raw, self.quote(raw.name))
+
+    def landing(self, raw: RawColumn, kind: pa.DataType) -> SourceColumn | None:
+        return land_as(raw, self.quote(raw.name), kind)
 
     def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
         if not fetch(connection, _table_query(f"name = {_text(table.table)} COLLATE NOCASE")):
@@ -196,8 +231,8 @@ def _raw_columns(connection: Any, listed: Sequence[tuple[str, str, bool]]) -> tu
     columns = []
     for name, declared, nullable in listed:
         kind, arguments = kind_of(declared)
-        if kind in ("text", "") and encoding != "UTF-8":
-            kind = UTF16_KIND
+        if encoding != "UTF-8":
+            kind = f"{encoding} {kind}"
         columns.append(RawColumn(name, declared, kind, arguments, nullable))
     return tuple(columns)
 

@@ -8,11 +8,13 @@ as it is, integers as digits, reals with 17 significant digits (they name one do
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import CLOCK_CURSORS, NUMBER_CURSORS, RawColumn, SourceColumn
+from ingestion_runtime.endpoints.jdbc.dialect import Measures
 from ingestion_runtime.model.cursor import CursorType
 
 _DECLARED = re.compile(r"\s*([^()]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?\s*")
@@ -25,6 +27,14 @@ _KINDS = {
     "date": "DATE",
     "timestamp": "DATETIME,TIMESTAMP",
 }
+MEASURES = Measures(
+    finite="typeof({0}) IN ('integer', 'real') AND abs({0}) < 9e999",
+    nan=None,
+    infinite="abs({0}) = 9e999",
+    # 17 digits name a double; the point of one that is spelled with an exponent is not looked for.
+    fraction="CASE WHEN typeof({0}) = 'real' AND instr(printf('%!.15g', {0}), 'e') = 0 THEN"
+    " length(rtrim(substr(printf('%!.15g', {0}), instr(printf('%!.15g', {0}), '.') + 1), '0')) ELSE 0 END",
+)
 _KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words.split(",")}
 _TEXT_WORDS = ("CHAR", "CLOB", "TEXT")  # SQLite's own rule for text affinity
 _MAX_DIGITS = 38
@@ -33,8 +43,18 @@ _MAX_EXACT_INT = 2**53
 _TIME_SHAPE = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 _DAY_SHAPE = "[0-9][0-9][0-9][0-9]-[0-1][0-9]-[0-3][0-9]"
 
-# Read as bytes and checked in Spark: the driver would replace invalid UTF-8 silently. Not for databases in UTF-16.
-UTF16_KIND = "utf16"
+_UTF8 = "UTF-8"
+# A function lent to the connections that probe, for SQLite itself takes any bytes for text: a quarter of a second for a
+# million texts. The driver that Spark reads through does not know it.
+TEXT_CHECK = "ingest_is_text"
+
+
+def is_text(value: bytes | None, encoding: str) -> bool:
+    """Return whether the bytes are text in that encoding; what `TEXT_CHECK` names."""
+    try:
+        return value is None or value.decode(encoding) is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def kind_of(declared: str) -> tuple[str, tuple[int, ...]]:
@@ -52,13 +72,30 @@ def kind_of(declared: str) -> tuple[str, tuple[int, ...]]:
 
 
 def land(raw: RawColumn, name: str) -> SourceColumn:
-    """Return the way of a column; ``name`` is its quoted name."""
-    if raw.kind == "decimal" and raw.arguments:
+    """Return the way of a column; ``name`` is its quoted name. An encoding other than UTF-8 stands before the kind."""
+    encoding, _, kind = raw.kind.rpartition(" ")
+    raw = replace(raw, kind=kind)
+    if kind == "decimal" and raw.arguments:
         precision, scale = (*raw.arguments, 0)[:2]
         if 1 <= precision <= _MAX_DIGITS and scale <= precision:
             return _decimal(raw, name, precision, scale)
     maker = {"int": _int, "real": _real, "blob": _blob, "bool": _bool, "date": _date, "timestamp": _timestamp}
-    return maker.get(raw.kind, _string)(raw, name)
+    return maker[kind](raw, name) if kind in maker else _string(raw, name, encoding)
+
+
+def land_as(raw: RawColumn, name: str, kind: pa.DataType) -> SourceColumn | None:
+    """Return the way of a column that lands as ``kind``; None where there is none."""
+    raw = replace(raw, kind=raw.kind.rpartition(" ")[2])
+    if kind == pa.string():
+        return None if raw.kind == "blob" else _number_text(raw, name)
+    if raw.kind in ("int", "decimal") and pa.types.is_decimal128(kind):
+        return _decimal(raw, name, kind.precision, kind.scale)
+    if raw.kind == "int" and kind == pa.int32():
+        own = _int(raw, name)
+        bad = f"{own.bad_when} OR {name} >= {2**31} OR {name} < -{2**31}"
+        return _guarded(raw, name, name, read_as="BIGINT", lands_as=kind, convert="CAST({} AS INT)", bad_when=bad,
+                        reason="no integers of 32 bits", cursors=own.cursors)
+    return None
 
 
 def day_misfit(name: str) -> str:
@@ -77,7 +114,8 @@ def moment_misfit(name: str, separators: str) -> str:
         f"{name} IS NOT NULL AND (typeof({name}) <> 'text'"
         f" OR {whole} NOT GLOB '{_DAY_SHAPE}[{separators}]{_TIME_SHAPE}' OR substr({name}, 1, 4) = '0000'"
         f" OR strftime('%Y-%m-%d %H:%M:%S', {whole}, '+0 days') IS NOT {day} || ' ' || substr({name}, 12, 8)"
-        f" OR length({name}) NOT IN (19, 21, 22, 23, 24, 25, 26)"
+        # The text functions of SQLite stop at a NUL, instr() does not.
+        f" OR length({name}) NOT IN (19, 21, 22, 23, 24, 25, 26) OR instr({name}, char(0)) > 0"
         f" OR (length({name}) > 19 AND (substr({name}, 20, 1) <> '.' OR {fraction} GLOB '*[^0-9]*')))"
     )
 
@@ -180,19 +218,36 @@ def _decimal(raw: RawColumn, name: str, precision: int, scale: int) -> SourceCol
     )
 
 
-def _string(raw: RawColumn, name: str) -> SourceColumn:
-    value = f"CASE typeof({name}) WHEN 'real' THEN printf('%!.17g', {name}) ELSE {name} END"
-    utf16 = raw.kind == UTF16_KIND
-    # Text affinity or none: elsewhere a text literal that looks like a number would be compared as one.
-    plain = raw.kind in ("text", UTF16_KIND) or not raw.native_type
+def _number_text(raw: RawColumn, name: str) -> SourceColumn:
+    # As the driver hands text over: bytes would be those of the database's encoding, and digits are alike in all.
     return _guarded(
         raw,
         name,
-        value if utf16 else f"CAST({value} AS BLOB)",
-        read_as="STRING" if utf16 else "BINARY",
+        f"CASE typeof({name}) WHEN 'real' THEN printf('%!.17g', {name}) ELSE CAST({name} AS TEXT) END",
+        read_as="STRING",
         lands_as=pa.string(),
-        convert="{}" if utf16 else "validate_utf8(CAST({} AS STRING))",
+        bad_when=f"typeof({name}) = 'blob' OR (typeof({name}) = 'text' AND {name} GLOB '*[^ -~]*')",
+        reason="blobs, or text beyond ASCII in a column of numbers or times",
+    )
+
+
+def _string(raw: RawColumn, name: str, encoding: str) -> SourceColumn:
+    value = f"CASE typeof({name}) WHEN 'real' THEN printf('%!.17g', {name}) ELSE {name} END"
+    # UTF-8 is read as bytes and validated in Spark as well: the driver would replace invalid bytes silently.
+    column = _guarded(
+        raw,
+        name,
+        value if encoding else f"CAST({value} AS BLOB)",
+        read_as="STRING" if encoding else "BINARY",
+        lands_as=pa.string(),
+        convert="{}" if encoding else "validate_utf8(CAST({} AS STRING))",
         bad_when=f"typeof({name}) = 'blob'",
-        reason="blobs in a column of text",
-        cursors=CLOCK_CURSORS | {CursorType.TEXT} if plain else CLOCK_CURSORS,
+        # Text affinity or none: elsewhere a text literal that looks like a number would be compared as one.
+        cursors=CLOCK_CURSORS | {CursorType.TEXT} if raw.kind == "text" or not raw.native_type else CLOCK_CURSORS,
+    )
+    valid = f"{TEXT_CHECK}(CAST({name} AS BLOB), '{encoding or _UTF8}')"
+    return replace(
+        column,
+        bad_when=f"typeof({name}) = 'blob' OR (typeof({name}) = 'text' AND NOT {valid})",
+        reason=f"blobs or invalid {encoding or _UTF8} in a column of text",
     )

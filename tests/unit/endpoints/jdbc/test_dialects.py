@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pyarrow as pa
 import pytest
@@ -16,10 +17,10 @@ from ingestion_runtime.endpoints.jdbc.dialects import DIALECTS, dialect_for
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import kind_of
 from ingestion_runtime.endpoints.jdbc.sql import Cursor, extraction, in_reread, relation, source
 from ingestion_runtime.model.cursor import CursorType, ReRead, Watermark
-from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
+from ingestion_runtime.model.errors import ConfigError, IngestionError, OversizedReadError, TerminalError, TransientError
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
 
-POSTGRES, SQLITE = dialect_for("postgresql"), dialect_for("sqlite")
+POSTGRES, SQLITE, MARIADB = dialect_for("postgresql"), dialect_for("sqlite"), dialect_for("mariadb")
 EVERY = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
 
 
@@ -55,6 +56,8 @@ def test_looking_at_dialects_loads_neither_spark_nor_a_driver() -> None:
         (POSTGRES, "select", '"select"'),
         (SQLITE, 'a"b', '`a"b`'),
         (SQLITE, "a`b", "`a``b`"),
+        (MARIADB, 'a"b', '`a"b`'),
+        (MARIADB, "a`b", "`a``b`"),
     ],
 )
 def test_names_are_quoted(dialect: Dialect, name: str, quoted: str) -> None:
@@ -79,6 +82,10 @@ def test_a_nul_is_refused_in_names_and_text(dialect: Dialect) -> None:
         (SQLITE, CursorType.INT, "int", "-5", "(-5)"),
         (SQLITE, CursorType.DATE, "date", "2024-02-29", "'2024-02-29'"),
         (SQLITE, CursorType.TEXT, "text", "it's \\", "'it''s \\'"),
+        (MARIADB, CursorType.INT, "bigint unsigned", "18446744073709551615", "(18446744073709551615)"),
+        (MARIADB, CursorType.DATE, "date", "2024-02-29", "DATE'2024-02-29'"),
+        (MARIADB, CursorType.TIMESTAMP, "datetime", "2024-02-29 00:00:00", "TIMESTAMP'2024-02-29 00:00:00.000000'"),
+        (MARIADB, CursorType.TEXT, "text", "it's \\", "'it''s \\\\'"),
     ],
 )
 def test_cursor_values_are_spelled_in_the_sources_words(
@@ -145,12 +152,59 @@ def test_addresses_hold_neither_user_nor_password(tmp_path: Path) -> None:
         jdbc_properties=(("socketTimeout", "60"),),
     )
     target = POSTGRES.jdbc(spec)
-    assert target.url == "jdbc:postgresql://[::1]:5433/my%20db%2F1%3Fx"
-    options = dict(target.options)
+    address, _, query = target.url.partition("?")
+    assert address == "jdbc:postgresql://[::1]:5433/my%20db%2F1%3Fx"
+    assert "joe" not in target.url
+    # Spark would spell the names of options in lower case, and the driver would not know those with capitals.
+    assert all(name == name.lower() for name, _ in target.options)
+    options = {**dict(target.options), **dict(parse_qsl(query))}
     assert (options["sslmode"], options["sslrootcert"]) == ("verify-full", str(tmp_path / "ca.pem"))
     assert (options["socketTimeout"], options["connectTimeout"]) == ("60", "10")
     assert not {"user", "password"} & set(options)
     assert "joe" not in POSTGRES.place(spec)
+
+
+@pytest.mark.parametrize("name", ["mariadb", "mysql", "singlestore"])
+def test_the_mysql_family_is_read_as_mysql_with_everything_in_options(name: str, tmp_path: Path) -> None:
+    """Spark quotes with backticks for jdbc:mysql only; nothing of the file can undo what decides how values are read."""
+    tls = Tls("verify-full", ca=tmp_path / "ca.pem")
+    properties = (("socketTimeout", "60"), ("tcpKeepIdle", "5"))
+    spec = ConnectionSpec("shop", name, "my db/1?x", "::1", 3307, "joe", Untouchable(), tls, jdbc_properties=properties)
+    target = dialect_for(name).jdbc(spec)
+    assert target.url == "jdbc:mysql://[::1]:3307/my%20db%2F1%3Fx?permitMysqlScheme"
+    options = dict(target.options)
+    assert (options["sslMode"], options["serverSslCert"]) == ("verify-full", str(tmp_path / "ca.pem"))
+    assert (options["socketTimeout"], options["tcpKeepIdle"], options["connectTimeout"]) == ("60", "5", "10000")
+    assert (options["tinyInt1isBit"], options["allowLocalInfile"]) == ("false", "false")
+    assert "sql_mode=''" in options["sessionVariables"]
+    assert not {"user", "password"} & set(options)
+    assert "joe" not in dialect_for(name).place(spec)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault("28000", 1045, "Access denied"), ConfigError),
+        (Fault(None, 1049, "Unknown database"), ConfigError),
+        (Fault("42000", 1142, "SELECT command denied"), TerminalError),
+        (Fault("42S02", 1146, "no such table"), TerminalError),
+        (Fault("42000", 1064, "syntax"), TerminalError),
+        (Fault("22003", 1690, "out of range"), TerminalError),
+        (Fault("08000", -1, "(conn=5) Socket fail to connect"), TransientError),
+        (Fault(None, 2013, "Lost connection"), TransientError),
+        (Fault("08004", 1040, "Too many connections"), TransientError),
+        (Fault("40001", 1213, "Deadlock"), TransientError),
+        (Fault("HY000", 1205, "Lock wait timeout"), TransientError),
+        (Fault("70100", 1317, "Query execution was interrupted"), TransientError),
+        (Fault("70100", 1969, "max_statement_time exceeded"), OversizedReadError),
+        (Fault("HY000", 3024, "maximum statement execution time exceeded"), OversizedReadError),
+        (Fault("HY000", 1030, "Got error 28"), TerminalError),
+    ],
+)
+def test_mariadb_faults_say_whether_another_try_can_help(fault: Fault, kind: type[IngestionError]) -> None:
+    error = MARIADB.classify(fault, "there")
+    assert type(error) is kind
+    assert "(conn=" not in str(error)
 
 
 def test_sqlite_files_are_opened_for_reading_by_any_path() -> None:

@@ -1,0 +1,142 @@
+"""Where a SQL catalog keeps its two tables: an SQLite file or a PostgreSQL database, for both of its clients."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+
+from ingestion_runtime.endpoints.jdbc.database import Database
+from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
+from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
+from ingestion_runtime.model.spec import CatalogSpec, ConnectionSpec
+from ingestion_runtime.state.sqlite import switch_to_wal
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog.sql import SqlCatalog
+
+_BUSY_SECONDS = 30
+
+
+class CatalogDatabase(Protocol):
+    """The database of a SQL catalog."""
+
+    def engine(self) -> Engine:
+        """Return a new engine; the password, where there is one, is resolved by each connection."""
+        ...
+
+    def is_there(self) -> bool:
+        """Whether looking would find a database, and not make one."""
+        ...
+
+    def prepare(self) -> None:
+        """Make it ready for both clients, before the first of them connects to write."""
+        ...
+
+    def lacks_tables(self, error: DBAPIError) -> bool:
+        """Whether an error says that no catalog was created here yet."""
+        ...
+
+    def translate(self, error: DBAPIError) -> IngestionError:
+        """Return an error of our own, with what to do about it."""
+        ...
+
+    def jdbc(self) -> dict[str, str]:
+        """Return the properties by which Iceberg's JdbcCatalog connects, the password included."""
+        ...
+
+
+class SqliteCatalog:
+    """A catalog in an SQLite file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def engine(self) -> Engine:
+        return create_engine(URL.create("sqlite", database=self._path), connect_args={"timeout": _BUSY_SECONDS})
+
+    def is_there(self) -> bool:
+        return Path(self._path).exists()
+
+    def prepare(self) -> None:
+        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+        # Before Spark connects, on several threads at once: none of them would wait for another's switch.
+        with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as connection:
+            switch_to_wal(connection)
+
+    def lacks_tables(self, error: DBAPIError) -> bool:
+        return "no such table" in str(error.orig)
+
+    def translate(self, error: DBAPIError) -> IngestionError:
+        text = f"The Iceberg catalog {self._path} cannot be read: {error.orig}."
+        if isinstance(error.orig, sqlite3.OperationalError):
+            return TransientError(text, remedy="Run again when it can be reached.")
+        return TerminalError(
+            text, remedy="Let runtime.intermediate.database name the catalog's SQLite file, or one that does not exist yet."
+        )
+
+    def jdbc(self) -> dict[str, str]:
+        return {"uri": f"jdbc:sqlite:{self._path}?busy_timeout={_BUSY_SECONDS * 1000}"}
+
+
+class PostgresCatalog:
+    """A catalog in a database that a connection of the configuration names."""
+
+    def __init__(self, connection: ConnectionSpec) -> None:
+        self._spec = connection
+        self._dialect = dialect_for(connection.dialect)
+        self._database = Database(connection, self._dialect)
+
+    def engine(self) -> Engine:
+        return create_engine(self._dialect.engine_url(), creator=self._connect, pool_pre_ping=True)
+
+    def is_there(self) -> bool:
+        return True
+
+    def prepare(self) -> None:
+        """Nothing: a server is ready or it is not."""
+
+    def lacks_tables(self, error: DBAPIError) -> bool:
+        return getattr(error.orig, "sqlstate", None) == "42P01"
+
+    def translate(self, error: DBAPIError) -> IngestionError:
+        return self._database.translate(error) or TransientError(str(error.orig), remedy="Run the same command again.")
+
+    def jdbc(self) -> dict[str, str]:
+        target = self._dialect.jdbc(self._spec)
+        properties = {f"jdbc.{name}": value for name, value in target.options}
+        if self._spec.user is not None:
+            properties["jdbc.user"] = self._spec.user
+        if self._spec.password is not None:
+            properties["jdbc.password"] = self._spec.password.resolve()
+        return {"uri": target.url, **properties}
+
+    def _connect(self) -> Any:
+        opened = self._dialect.connect(self._spec)
+        opened.set_read_only(False)  # sources are only read; a catalog is there to be written
+        return opened
+
+
+def database_of(spec: CatalogSpec) -> CatalogDatabase | None:
+    """Return the catalog's database; None for a Hadoop catalog, which has none."""
+    if spec.connection is not None:
+        return PostgresCatalog(spec.connection)
+    return SqliteCatalog(spec.database) if spec.database is not None else None
+
+
+def open_sql_catalog(spec: CatalogSpec, engine: Engine) -> "SqlCatalog":
+    """Return pyiceberg's catalog on an engine of ours: its own would need the password in a URL, and keep it."""
+    from pyiceberg.catalog.sql import SqlCatalog  # 1.2 s, paid only where it is needed
+
+    class OnOurEngine(SqlCatalog):
+        def _init_catalog(self) -> None:
+            self.engine = engine
+            super()._init_catalog()
+
+    try:
+        return OnOurEngine(spec.name, uri=f"{engine.url.drivername}://", warehouse=spec.warehouse)
+    except (IntegrityError, ProgrammingError):
+        # Another process created the tables at this moment; now they are there.
+        return OnOurEngine(spec.name, uri=f"{engine.url.drivername}://", warehouse=spec.warehouse)

@@ -1,0 +1,281 @@
+"""MySQL and MariaDB: how they are reached, quoted, probed and described, and what their errors mean.
+
+A table's schema is the name of a database on the server; the connection's own database is the one it logs in to, and
+where query_sql looks names up. Sessions are set the same way for probes and reads, so that no setting of server or user
+changes what a value, a literal or a filter means: UTC, utf8mb4, no sql_mode (double quotes are strings, a backslash
+escapes), and each statement sees its own newest state: a held one would hide what came after it.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+from urllib.parse import quote as percent
+
+import pyarrow as pa
+
+from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
+from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_catalog import describe_fields, describe_relation, list_relations
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_errors import advice, fault_of
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import mark_own, read_horizon, remember_own, resolution
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_keys import key_hash
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_types import MEASURES, land, land_as
+from ingestion_runtime.model.cursor import CursorType, Watermark
+from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError
+from ingestion_runtime.model.horizon import Horizon
+from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.watermark import from_ticks, to_ticks
+
+_READ_SECONDS = 3600  # silence of a server in the midst of an answer
+_LOCK_SECONDS = 300
+_SILENT_SECONDS = 600  # of a reader that has no time to read on
+
+# What of a session's settings changes values, their meaning or their number.
+_VARIABLES = (
+    "time_zone='+00:00',sql_mode='',sql_select_limit=18446744073709551615,"
+    f"lock_wait_timeout={_LOCK_SECONDS},net_write_timeout={_SILENT_SECONDS}"
+)
+_TRANSACTIONS = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY"
+
+# Two 64-bit halves of every row's md5, summed: order does not matter, and a change cannot cancel another by accident.
+# Each column by an md5 of its own: as long as any other, so that no two rows spell the same, and of any size.
+_FINGERPRINT = """
+SELECT count(*), CAST(coalesce(sum(CAST(CONV(SUBSTR(h, 1, 16), 16, 10) AS DECIMAL(20))), 0) AS CHAR),
+       CAST(coalesce(sum(CAST(CONV(SUBSTR(h, 17, 16), 16, 10) AS DECIMAL(20))), 0) AS CHAR)
+FROM (SELECT MD5(CONCAT_WS(',', {columns})) AS h {source}) AS hashed
+"""
+
+_READS = "SELECT id FROM information_schema.processlist WHERE info LIKE '%{mark}%' AND id <> CONNECTION_ID()"
+
+_SSL_MODES = {"disable": "disable", "require": "trust", "verify-ca": "verify-ca", "verify-full": "verify-full"}
+_CONNECTED = re.compile(r"^\(conn=\d+\) ")  # what the JDBC driver puts before the server's words
+
+
+@dataclass(frozen=True, slots=True)
+class MySQL:
+    """The MySQL family over its wire; no state, only what differs between its members."""
+
+    name: str
+    #: Session variables that make every session of ours alike, as SET takes them.
+    variables: str
+    #: The statement that makes transactions read-only, each of their statements with the newest state; None: cannot.
+    transactions: str | None
+    #: SQL for the time zone in which the server itself tells the time.
+    server_zone: str = "@@global.time_zone"
+    default_port: int = 3306
+
+    shares_snapshots: ClassVar[bool] = False
+    hashes_in_reads: ClassVar[bool] = True
+    measures: ClassVar[Measures] = MEASURES
+
+    def engine_url(self) -> str:
+        return "mysql+pymysql://"
+
+    def connect(self, connection: ConnectionSpec) -> Any:
+        opened = self._open(connection)
+        cursor = opened.cursor()
+        cursor.execute(f"SET {self.variables}")
+        if self.transactions is not None:
+            cursor.execute(self.transactions)
+        cursor.close()
+        # So far a server that says nothing was given up soon; from now on it may have to think.
+        opened._read_timeout = _READ_SECONDS
+        # A query is ended through a second connection, and `interrupt` is given the first one only.
+        opened.ingest_reopen = partial(self._open, connection)
+        remember_own(opened)
+        return opened
+
+    def place(self, connection: ConnectionSpec) -> str:
+        return f"{connection.host or 'localhost'}:{connection.port or self.default_port}/{connection.database}"
+
+    def jdbc(self, connection: ConnectionSpec) -> JdbcTarget:
+        host = connection.host or "localhost"
+        host = f"[{host}]" if ":" in host else host
+        options = {
+            "connectTimeout": str(connection.connect_timeout_seconds * 1000),
+            "socketTimeout": str(_READ_SECONDS * 1000),
+            "tcpKeepAlive": "true",
+            **dict(connection.jdbc_properties),
+            "sslMode": self._ssl_mode(connection),
+            "sessionVariables": self.variables,
+            "tinyInt1isBit": "false",
+            "yearIsDateType": "false",
+            "allowLocalInfile": "false",
+            "allowPublicKeyRetrieval": "true",
+        }
+        if self.transactions is not None:
+            options["initSql"] = self.transactions
+        if connection.tls.ca is not None:
+            options["serverSslCert"] = str(connection.tls.ca)
+        return JdbcTarget(
+            # As jdbc:mysql, whatever the server: for jdbc:mariadb Spark quotes names with double quotes, which are
+            # strings here, and every row would read its columns' names.
+            url=f"jdbc:mysql://{host}:{connection.port or self.default_port}"
+            f"/{percent(connection.database, safe='')}?permitMysqlScheme",
+            driver="org.mariadb.jdbc.Driver",
+            options=tuple(options.items()),
+        )
+
+    def jdbc_text(self, sql: str) -> str:
+        return mark_own(sql)  # so that a read does not hold back the horizon of other tables
+
+    def hold_snapshot(self, connection: Any) -> str | None:  # noqa: ARG002 - a view of its own is all a connection can have
+        return None
+
+    def interrupt(self, connection: Any) -> None:
+        with closing(connection.ingest_reopen()) as second, closing(second.cursor()) as cursor:
+            cursor.execute(f"KILL QUERY {int(connection.thread_id())}")
+            # Spark's reads too: the JDBC driver reads a statement to its end before it closes it, however long that is
+            # (measured: more than ten minutes after the job was cancelled; 0.1 s with this).
+            cursor.execute(_READS.format(mark=mark_own("").strip()))
+            for (number,) in cursor.fetchall():
+                with suppress(Exception):  # it may have ended by itself meanwhile
+                    cursor.execute(f"KILL QUERY {int(number)}")
+
+    def fault(self, error: BaseException) -> Fault | None:
+        return fault_of(error)
+
+    def classify(self, fault: Fault, place: str) -> IngestionError:
+        kind, remedy = advice(fault)
+        text = _CONNECTED.sub("", fault.text).rstrip(".")
+        return kind(f"{place}: {text}.", remedy=remedy, sqlstate=fault.state, code=fault.code)
+
+    def quote(self, name: str) -> str:
+        _refuse_nul(name)
+        return "`" + name.replace("`", "``") + "`"
+
+    def relation(self, table: TableSpec) -> str:
+        return f"{self.quote(table.schema)}.{self.quote(table.table)}"
+
+    def literal(self, value: Watermark, column: SourceColumn, *, floor: bool = False) -> str:  # noqa: ARG002 - one spelling each
+        if value.type is CursorType.TEXT:
+            # Compared in the character set and by the collation of the column: a literal yields to it.
+            return _text(value.literal)
+        # Through ticks and back: only digits reach the statement, whatever a receipt holds.
+        spelled = from_ticks(value.type, to_ticks(value)).literal
+        if value.type is CursorType.DATE:
+            return f"DATE'{spelled}'"
+        return f"TIMESTAMP'{spelled}'" if value.type is CursorType.TIMESTAMP else f"({spelled})"
+
+    def spell(self, expression: str, column: SourceColumn, kind: CursorType) -> str:  # noqa: ARG002 - sessions are in UTC
+        if kind is CursorType.TIMESTAMP:
+            return f"DATE_FORMAT({expression}, '%Y-%m-%d %H:%i:%s.%f')"
+        return expression if kind is CursorType.TEXT else f"CAST({expression} AS CHAR)"
+
+    def now(self, column: SourceColumn, kind: CursorType) -> str | None:
+        # A clock without a zone may show UTC or the server's time: the later of both holds nothing back that exists.
+        utc = "UTC_TIMESTAMP(6)"
+        local = f"GREATEST({utc}, coalesce(CONVERT_TZ({utc}, '+00:00', {self.server_zone}), {utc}))"
+        if kind is CursorType.TIMESTAMP:
+            return "NOW(6)" if column.lands_as.tz is not None else local
+        return {
+            CursorType.DATE: f"DATE({local})",
+            CursorType.EPOCH_SECONDS: "CEIL(UNIX_TIMESTAMP(NOW(6)))",
+            CursorType.EPOCH_MILLIS: "CEIL(UNIX_TIMESTAMP(NOW(6)) * 1000)",
+        }.get(kind)
+
+    def horizon(self, connection: Any) -> Horizon | None:
+        return read_horizon(connection)
+
+    def resolution(self, column: SourceColumn) -> int:
+        return resolution(column.native_type)
+
+    def misfit(self, column: SourceColumn, kind: CursorType) -> str | None:
+        # Zero dates lie below every window and are no NULL. (A partial date within a window is refused when it is read.)
+        # One comparison, for an index to serve: the calendar functions would read every row at every probe.
+        return f"{self.quote(column.name)} < DATE'0001-01-01'" if kind in (CursorType.TIMESTAMP, CursorType.DATE) else None
+
+    def key_hash(self, columns: Sequence[SourceColumn]) -> str:
+        return key_hash(columns, [self.quote(column.name) for column in columns])
+
+    def hex_number(self, digits: str) -> str:
+        return f"CAST(CONV({digits}, 16, 10) AS UNSIGNED)"
+
+    def column(self, raw: RawColumn) -> SourceColumn:
+        return land(raw, self.quote(raw.name))
+
+    def landing(self, raw: RawColumn, kind: pa.DataType) -> SourceColumn | None:
+        return land_as(raw, self.quote(raw.name), kind)
+
+    def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
+        return describe_relation(connection, _text(table.schema), _text(table.table), table)
+
+    def describe_query(self, connection: Any, sql: str) -> RawTable:
+        return RawTable(describe_fields(connection, sql, self.quote), (), None)
+
+    def table_names(self, connection: Any) -> list[str]:
+        return list_relations(connection)
+
+    def fingerprint(self, connection: Any, columns: Sequence[SourceColumn], source: str) -> tuple[int, str]:
+        # The columns themselves: the expressions that are read fail on a zero date. Floats would be cut to six digits.
+        listed = [
+            f"{self.quote(column.name)}{' * 1e0' if pa.types.is_floating(column.lands_as) else ''}" for column in columns
+        ]
+        hashed = ", ".join(f"coalesce(MD5({value}), '-')" for value in listed)
+        ((rows, first, second),) = fetch(connection, _FINGERPRINT.format(columns=hashed, source=source))
+        return int(rows), f"{first}:{second}"
+
+    def _open(self, connection: ConnectionSpec) -> Any:
+        import pymysql  # validating a configuration must not load a driver
+
+        if connection.tls.cert is not None:
+            raise ConfigError(
+                f"Connection {connection.name!r}: {self.name} knows no client certificate in tls.cert.",
+                remedy="Leave tls.cert and tls.key out and log in with a password; the JDBC driver reads key stores only.",
+            )
+        # Of no mode "prefer": the driver then takes TLS where the server has it, as PostgreSQL's does.
+        wanted: dict[str, dict[str, Any]] = {
+            "disable": {"ssl_disabled": True},
+            "prefer": {},
+            "require": {"ssl_verify_cert": False, "ssl": {"check_hostname": False}},
+            "verify-ca": {"ssl_ca": str(connection.tls.ca), "ssl_verify_cert": True},
+            "verify-full": {"ssl_ca": str(connection.tls.ca), "ssl_verify_cert": True, "ssl_verify_identity": True},
+        }
+        try:
+            return pymysql.connect(
+                host=connection.host or "localhost",
+                port=connection.port or self.default_port,
+                user=connection.user,
+                password=connection.password.resolve() if connection.password else "",
+                database=connection.database,
+                charset="utf8mb4",
+                connect_timeout=connection.connect_timeout_seconds,
+                read_timeout=connection.connect_timeout_seconds,
+                local_infile=False,
+                program_name="ingestion-runtime",
+                autocommit=False,
+                **wanted[connection.tls.mode],
+            )
+        except OSError as error:  # errors of the network come as the driver's own
+            raise ConfigError(
+                f"Connection {connection.name!r}: the file of tls.ca, {connection.tls.ca}, cannot be used: {error}.",
+                remedy="Name the certificate authority's certificate, as PEM, in a file that this user may read.",
+            ) from None
+
+    def _ssl_mode(self, connection: ConnectionSpec) -> str:
+        # The JDBC driver has no such mode; what a connection of the other driver came to is what this one shall do.
+        if connection.tls.mode == "prefer":
+            with closing(self._open(connection)) as opened:
+                return "trust" if opened._secure else "disable"
+        return _SSL_MODES[connection.tls.mode]
+
+
+def _text(value: str) -> str:
+    _refuse_nul(value)
+    # Every session of ours takes a backslash for an escape.
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _refuse_nul(value: str) -> None:
+    if "\0" in value:
+        raise TerminalError(
+            f"{value!r} holds a NUL character, which no name can and no cursor should.",
+            remedy="Correct the name or the watermark.",
+        )
+
+
+MYSQL = MySQL("mysql", _VARIABLES, _TRANSACTIONS)
+MARIADB = MySQL("mariadb", f"{_VARIABLES},system_versioning_asof=DEFAULT", _TRANSACTIONS)

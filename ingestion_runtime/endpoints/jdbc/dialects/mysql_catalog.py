@@ -1,0 +1,111 @@
+"""Tables and queries as MySQL, MariaDB and SingleStore describe them: the catalog for tables, a result for queries."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ingestion_runtime.endpoints.jdbc.columns import RawColumn
+from ingestion_runtime.endpoints.jdbc.dialect import RawTable, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_types import text_kind
+from ingestion_runtime.model.spec import TableSpec
+
+_SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys', 'memsql', 'cluster')"
+_UNSIGNED, _ENUM, _SET = 32, 256, 2048  # flags of a result's field
+_BINARY = 63  # the number of the character set that is none
+_NUMBERS = {1: "tinyint", 2: "smallint", 9: "mediumint", 3: "int", 8: "bigint"}
+_KINDS = {4: "float", 5: "double", 7: "timestamp", 10: "date", 11: "time", 12: "datetime", 13: "year", 245: "json"}
+_KINDS |= {255: "geometry"}
+_BIT, _DECIMAL, _CHAR = 16, 246, 254
+_STRINGS = frozenset({15, 247, 248, 249, 250, 251, 252, 253, 254})
+
+
+def describe_relation(connection: Any, schema: str, table: str, spec: TableSpec) -> RawTable | None:
+    """Return the description of a table or view, ``schema`` and ``table`` as literals; None when there is none."""
+    where = f"WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table}"
+    # The catalog compares names without regard to case; the server itself, as it was set up.
+    found = fetch(connection, f"SELECT TABLE_NAME, TABLE_ROWS FROM information_schema.TABLES {where}")
+    names = dict(found)
+    name = spec.table if spec.table in names else next(iter(names), None)
+    if name is None or (name != spec.table and not _ignores_case(connection)):
+        return None
+    rows = fetch(
+        connection,
+        "SELECT COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE, CHARACTER_SET_NAME, IS_NULLABLE,"
+        f" TABLE_NAME FROM information_schema.COLUMNS {where} ORDER BY ORDINAL_POSITION",
+    )
+    columns = tuple(_raw_column(*row[:7]) for row in rows if row[7] == name)
+    keys = fetch(
+        connection,
+        f"SELECT COLUMN_NAME, TABLE_NAME FROM information_schema.STATISTICS {where} AND INDEX_NAME = 'PRIMARY'"
+        " ORDER BY SEQ_IN_INDEX",
+    )
+    # 0 is what a fresh table says, NULL a view.
+    return RawTable(columns, tuple(key for key, owner in keys if owner == name), int(names[name] or 0) or None)
+
+
+def describe_fields(connection: Any, sql: str, quote: Callable[[str], str]) -> tuple[RawColumn, ...]:
+    """Return the columns of a query, which is not run; ``sql`` is its text in parentheses, with a name."""
+    cursor = connection.cursor()
+    cursor.execute(f"SELECT * FROM {sql} LIMIT 0")
+    fields = cursor._result.fields  # the public description has neither flags nor character sets
+    cursor.close()
+    texts = [field.name for field in fields if field.type_code in _STRINGS and field.charsetnr != _BINARY]
+    charsets = {}
+    if texts:
+        # A result is told in our own character set; only the server knows from which one it converts.
+        asked = ", ".join(f"CHARSET((SELECT {quote(name)} FROM {sql} LIMIT 0))" for name in texts)
+        charsets = dict(zip(texts, fetch(connection, f"SELECT {asked}")[0], strict=True))
+    return tuple(_field_column(field, charsets.get(field.name)) for field in fields)
+
+
+def list_relations(connection: Any) -> list[str]:
+    """Return tables and views that the user may see, as ``schema.table``."""
+    rows = fetch(
+        connection,
+        f"SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN {_SYSTEM} LIMIT 10000",
+    )
+    return [f"{schema}.{table}" for schema, table in rows]
+
+
+def _ignores_case(connection: Any) -> bool:
+    ((setting,),) = fetch(connection, "SELECT @@lower_case_table_names")
+    return int(setting) != 0
+
+
+def _raw_column(
+    name: str, native: str, kind: str, precision: int | None, scale: int | None, charset: str | None, nullable: str
+) -> RawColumn:
+    kind = kind.lower()
+    unsigned = " unsigned" if kind in _NUMBERS.values() and "unsigned" in native.lower() else ""
+    arguments: tuple[int, ...] = (int(precision or 0), int(scale or 0)) if kind == "decimal" else ()
+    if kind == "bit":
+        arguments = (int(precision or 1),)
+    return RawColumn(name, native, text_kind(kind, charset) + unsigned, arguments, nullable == "YES")
+
+
+def _field_column(field: Any, charset: str | None) -> RawColumn:
+    kind, arguments = _field_kind(field)
+    words = arguments or ((field.scale,) if kind in ("datetime", "timestamp", "time") and field.scale else ())
+    native = f"{kind}({','.join(map(str, words))})" if words else kind
+    return RawColumn(field.name, native, text_kind(kind, charset), arguments, nullable=True)
+
+
+def _field_kind(field: Any) -> tuple[str, tuple[int, ...]]:
+    code, unsigned = field.type_code, bool(field.flags & _UNSIGNED)
+    if code in _NUMBERS:
+        return _NUMBERS[code] + (" unsigned" if unsigned else ""), ()
+    if code == _DECIMAL:
+        # The length is that of the longest spelling: digits, a point, a sign.
+        return "decimal", (field.length - (field.scale > 0) - (not unsigned), field.scale)
+    if code == _BIT:
+        return "bit", (field.length,)
+    if code in _STRINGS:
+        return _string_kind(field), ()
+    return _KINDS.get(code, ""), ()
+
+
+def _string_kind(field: Any) -> str:
+    if field.charsetnr == _BINARY:
+        return "varbinary"
+    if field.flags & (_ENUM | _SET):
+        return "enum"
+    return "char" if field.type_code == _CHAR else "varchar"

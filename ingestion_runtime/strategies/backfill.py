@@ -1,0 +1,95 @@
+"""Backfill: rows that were read before a column existed are read again, whole, and merged by primary key."""
+
+from ingestion_runtime.model.batch import IngestionPlan, PlannerMetadata, WriteMode
+from ingestion_runtime.model.cursor import ReRead, Slice
+from ingestion_runtime.model.errors import ConfigError, TerminalError
+from ingestion_runtime.model.policy import OnChange
+from ingestion_runtime.model.spec import NullCursor
+from ingestion_runtime.strategies.context import ExecutionContext, Outcome
+from ingestion_runtime.strategies.scd1 import Scd1Strategy
+
+
+class BackfillStrategy:
+    """Merges everything at or below the watermark again, in slices of the primary key.
+
+    The rows above the watermark are left to the next run, which reads them with all their columns: so the bounds that
+    keep rows of open transactions out hold for a backfill too. Receipt and raw are those of any batch; watermark and
+    fingerprint stay, because nothing was said about what is new.
+    """
+
+    def __init__(self) -> None:
+        self._merge = Scd1Strategy()
+
+    def execute(self, context: ExecutionContext) -> Outcome:
+        """Finish the batch that an earlier run left open (it may be this backfill), then read the rows again."""
+        _refuse_other_modes(context)
+        finished = None
+        opened = context.settled.open
+        if opened is not None:
+            finished, publication = self._merge.run_batch(context, opened)
+            if _is_backfill(opened.plan):
+                return finished
+            context = context.after(publication)
+        _require_columns(context)
+        outcome, _ = self._merge.run_batch(context, context.begin(_plan(context), WriteMode.MERGE))
+        return finished.followed_by(outcome) if finished else outcome
+
+
+def _plan(context: ExecutionContext) -> IngestionPlan:
+    """Cut the primary key where its rows are; a text is never cut."""
+    receipt = context.settled.receipt
+    if receipt is None or receipt.watermark is None:
+        raise TerminalError(
+            f"{context.table.name} has never been loaded: there is nothing to fill in.",
+            remedy="Run the table as usual; its first load reads all columns.",
+            table=context.table.name,
+        )
+    rows = ReRead(None, receipt.watermark, context.table.null_cursor is NullCursor.READ)
+    policy = context.slicing
+    most = policy.max_partitions if policy.enabled else 1
+    ranges = context.source.key_ranges(context.table.primary_keys[0], policy.target_rows_per_slice, most)
+    named = f" of {', '.join(context.options.backfill_columns)}" if context.options.backfill_columns else ""
+    about = PlannerMetadata(
+        lower_literal=None,
+        upper_literal=receipt.watermark.literal,
+        estimated_rows=None,
+        probed=True,
+        reason=f"backfill{named}: {len(ranges)} slices of {context.table.primary_keys[0]}",
+    )
+    slices = tuple(Slice(place, reread=rows, keys=keys) for place, keys in enumerate(ranges))
+    return IngestionPlan(slices, receipt.watermark, receipt.fingerprint, about)
+
+
+def _is_backfill(plan: IngestionPlan) -> bool:
+    return all(piece.keys is not None for piece in plan.slices)
+
+
+def _refuse_other_modes(context: ExecutionContext) -> None:
+    if context.table.mode != "scd1":
+        raise ConfigError(
+            f"{context.table.name} has the mode {context.table.mode}: each of its runs reads all columns of all rows.",
+            remedy="Run it as usual, or with --reload for a load date that is done.",
+            table=context.table.name,
+        )
+
+
+def _require_columns(context: ExecutionContext) -> None:
+    """Refuse names that would fill nothing in, before anything is read."""
+    present = [column.name for column in context.source.described().columns]
+    unknown = [name for name in context.options.backfill_columns if name not in present]
+    if unknown:
+        raise TerminalError(
+            f"{context.table.name}: the source has no column {', '.join(unknown)}.",
+            remedy=f"Correct --columns; the source has {', '.join(present)}.",
+            table=context.table.name,
+            columns=tuple(unknown),
+        )
+    published = context.sink.published_columns()
+    left_out = [name for name in context.options.backfill_columns if published and name not in published.names]
+    if left_out and context.table.policy.added is OnChange.IGNORE:
+        raise TerminalError(
+            f"{context.table.name}: the policy added: ignore leaves {', '.join(left_out)} out.",
+            remedy="Set schema_policy.added to evolve for this table, then fill the column in.",
+            table=context.table.name,
+            columns=tuple(left_out),
+        )

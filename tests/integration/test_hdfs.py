@@ -1,0 +1,162 @@
+"""Raw, staging and warehouse on a real HDFS: the rows of a local run, an outage, a kill between stage and publish."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from ingestion_runtime.model.result import TableStatus
+from tests.faults.gaps import Hold, meddling
+from tests.faults.shop import ORDERS, STOCK, Shop, make_lake
+from tests.lake import IMPATIENT, Lake
+from tests.servers.hdfs import HdfsServer
+
+CHANGES = (
+    "UPDATE orders SET amount = -1, updated_at = '2026-06-02 08:00:00' WHERE id IN (3, 7)",
+    "INSERT INTO orders VALUES (30, 'neu ü🚲', NULL, '2026-06-02 09:00:00')",
+)
+
+
+class HdfsLake:
+    """A configuration whose raw, staging and warehouse are on HDFS, and a reader of its own."""
+
+    def __init__(self, lake: Lake, server: HdfsServer, spark: SparkSession, kind: str) -> None:
+        self.lake = lake
+        self.root = server.new_root()
+        self._kind = kind
+        runtime = lake.document["runtime"]
+        runtime.update(raw_root=f"{self.root}/raw", staging={"root": f"{self.root}/staging"})
+        place: dict[str, Any] = {"catalog_type": kind, "name": "lake", "warehouse": f"{self.root}/warehouse"}
+        if kind == "sql":
+            place["database"] = str(lake.root / "catalog.db")
+        runtime["intermediate"] = place
+        runtime["spark"]["conf"].update([IMPATIENT])
+        lake.save()
+        self._reader = spark.newSession()
+        prefix = "spark.sql.catalog.lake"
+        self._reader.conf.set(prefix, "org.apache.iceberg.spark.SparkCatalog")
+        settings = {"type": "hadoop"} if kind == "hadoop" else {"type": "jdbc", "uri": f"jdbc:sqlite:{place['database']}"}
+        for name, value in {**settings, "warehouse": place["warehouse"], "cache-enabled": "false"}.items():
+            self._reader.conf.set(f"{prefix}.{name}", value)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a table."""
+        return bool(self._reader.catalog.tableExists(f"lake.{name}"))
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """The data columns of a table."""
+        found = self._reader.table(f"lake.{name}").toArrow()
+        listed: list[dict[str, Any]] = found.select(
+            [c for c in found.column_names if not c.startswith("_ingest_")]
+        ).to_pylist()
+        return listed
+
+
+def make_hdfs(
+    root: Path, server: HdfsServer, spark: SparkSession, kind: str, *tables: Mapping[str, Any]
+) -> tuple[HdfsLake, Shop]:
+    root.mkdir(exist_ok=True)
+    lake, shop = make_lake(root, *tables)
+    return HdfsLake(lake, server, spark, kind), shop
+
+
+def by_id(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: str(row.get("id", row.get("sku"))))
+
+
+@pytest.mark.parametrize("kind", ["sql", "hadoop"])
+def test_hdfs_gives_the_rows_of_the_source_and_of_a_local_disk(
+    spark: SparkSession, hdfs_server: HdfsServer, tmp_path: Path, kind: str
+) -> None:
+    """Full and incremental, a second run with changes and a third without; raw and warehouse lie on HDFS alone."""
+    there, shop = make_hdfs(tmp_path / "there", hdfs_server, spark, kind, ORDERS, STOCK)
+    here, _ = make_lake(tmp_path, ORDERS, STOCK)
+    here.document["connections"] = there.lake.document["connections"]
+    here.save()
+
+    for lake in (there.lake, here):
+        assert lake.run(spark).exit_code == 0
+    shop.change(*CHANGES)
+    for lake in (there.lake, here):
+        assert lake.run(spark).exit_code == 0
+    idle = there.lake.run(spark)
+
+    for name in ("shop.orders", "shop.stock"):
+        assert by_id(there.rows(name)) == by_id(here.rows(name)) == by_id(shop.due(name))
+    assert [table.status for table in idle.tables] == [TableStatus.UNCHANGED, TableStatus.SKIPPED]
+    assert not any((there.lake.root / place).exists() for place in ("raw", "staging", "warehouse"))
+    files = hdfs_server.files(there.root)
+    published = [name for name in files if name.startswith(f"{there.root}/raw/") and name.endswith("/_PUBLISHED")]
+    assert len(published) == 3
+    assert not any("/staging/" in name for name in files)
+
+
+def test_rows_with_a_null_key_are_set_aside_on_hdfs(spark: SparkSession, hdfs_server: HdfsServer, tmp_path: Path) -> None:
+    """They lie beside raw, whole; the table holds the others, and nothing is lost between the two."""
+    loose = {"schema": "shop", "table": "loose", "mode": "full", "primary_keys": ["id"], "null_keys": "quarantine"}
+    there, shop = make_hdfs(tmp_path / "there", hdfs_server, spark, "hadoop", loose)
+    shop.change(
+        "CREATE TABLE loose (id INTEGER, note TEXT)",
+        "INSERT INTO loose VALUES (1, 'one'), (NULL, 'nobody'), (2, 'two'), (NULL, NULL)",
+    )
+
+    result = there.lake.run(spark)
+
+    assert (result.exit_code, result.tables[0].quarantined) == (0, 2)
+    assert by_id(there.rows("shop.loose")) == [{"id": 1, "note": "one"}, {"id": 2, "note": "two"}]
+    aside = [
+        name for name in hdfs_server.files(f"{there.root}/raw") if "/_quarantine/" in name and name.endswith(".parquet")
+    ]
+    local = tmp_path / "aside.parquet"
+    found = []
+    for name in aside:
+        local.write_bytes(hdfs_server.read(name))
+        found += pq.read_table(local, columns=["id", "note"]).to_pylist()
+    assert sorted(found, key=str) == [{"id": None, "note": "nobody"}, {"id": None, "note": None}]
+
+
+def test_a_datanode_that_stops_in_the_middle_of_a_run_costs_a_rerun_and_nothing_else(
+    spark: SparkSession, hdfs_server: HdfsServer, tmp_path: Path
+) -> None:
+    """Exit code 3 with what to do; readers keep what they had; once the node is back the same command succeeds."""
+    there, shop = make_hdfs(tmp_path / "there", hdfs_server, spark, "hadoop", ORDERS)
+    assert there.lake.run(spark).exit_code == 0
+    before = by_id(there.rows("shop.orders"))
+    shop.change(*CHANGES)
+    try:
+        with meddling([Hold(tmp_path, "after-stage", "shop.orders")], hdfs_server.stop_datanode) as environment:
+            result = there.lake.run(spark, environment=environment)
+    finally:
+        hdfs_server.start_datanode()
+
+    failure = result.tables[0].failure
+    assert failure is not None
+    assert (result.exit_code, failure.exit_code) == (3, 3)
+    assert failure.message.startswith("HDFS could not serve the run: ")
+    assert "Check that NameNode and DataNodes are up" in failure.message
+    assert by_id(there.rows("shop.orders")) == before
+    assert there.lake.run(spark).exit_code == 0
+    assert by_id(there.rows("shop.orders")) == by_id(shop.due("shop.orders"))
+
+
+@pytest.mark.timeout(240)
+def test_a_kill_between_stage_and_publish_on_hdfs_is_made_good_by_the_next_run(
+    spark: SparkSession, hdfs_server: HdfsServer, tmp_path: Path
+) -> None:
+    """Whatever the killed process left on HDFS, the rerun goes on with its batch and the rows are those of the source."""
+    there, shop = make_hdfs(tmp_path / "there", hdfs_server, spark, "hadoop", ORDERS)
+    assert there.lake.run(spark).exit_code == 0
+    shop.change(*CHANGES)
+    before = by_id(there.rows("shop.orders"))
+
+    killed = there.lake.call(failpoints="before-publish=kill")
+
+    assert killed.code == -9
+    assert by_id(there.rows("shop.orders")) == before
+    result = there.lake.run(spark)
+    assert result.exit_code == 0
+    assert by_id(there.rows("shop.orders")) == by_id(shop.due("shop.orders"))
+    assert "batch_recovered" in {event["event"] for event in there.lake.events()}
