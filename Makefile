@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 	--python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test check lock servers clean
+.PHONY: help install demo picture test soak check lock servers clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
@@ -41,6 +41,10 @@ picture: install  ## Draw docs/images/run.svg from a real run of the demo
 test: install servers  ## All tests, on real servers (PYTEST_ARGS="tests/unit -x" for a part)
 	$(BIN)/python -m ingestion_runtime.tools.jars
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+soak: install servers  ## A longer schedule of overlapping transactions (SEED=n for another one)
+	INGESTION_SOAK_TRANSACTIONS=20000 INGESTION_SOAK_RUNS=400 INGESTION_SOAK_SEED=$(or $(SEED),4) \
+		$(BIN)/pytest --timeout 7200 tests/integration/test_horizon_schedule.py
 
 servers:  ## Install what the test servers need (root on Debian), or say what is missing
 	@bash .ci/servers

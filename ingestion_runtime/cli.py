@@ -91,9 +91,7 @@ def validate(config_path: Path | None, output: str) -> None:
 @click.option("--columns", metavar="LIST", help="The columns to fill in, separated by commas; they must be there.")
 @click.option("--load-date", metavar="YYYY-MM-DD", help="The day this run counts for (default: today).")
 @_output_option
-def backfill(
-    config_path: Path | None, table_name: str, columns: str | None, load_date: str | None, output: str
-) -> None:
+def backfill(config_path: Path | None, table_name: str, columns: str | None, load_date: str | None, output: str) -> None:
     """Read all rows at or below a table's watermark again and merge them: an added column gets its older values.
 
     One batch in slices of the primary key, published as any other; watermark and schedule stay as they are. Rows are

@@ -256,17 +256,17 @@ def _number(text: str | None) -> int | None:
 def _partition(fields: list[PartitionFieldFile], at: Location, log: IssueLog) -> tuple[PartitionField, ...]:
     built: list[PartitionField] = []
     seen: set[tuple[str, str]] = set()
-    for index, field in enumerate(fields):
-        _check_column(field.column, (*at, index, "column"), log)
-        transform = _transform(field.column, field.transform)
+    for index, item in enumerate(fields):
+        _check_column(item.column, (*at, index, "column"), log)
+        transform = _transform(item.column, item.transform)
         if transform is None:
             allowed = "identity, year(s), month(s), day(s), bucket:N or truncate:N with N above 0"
             log.add((*at, index, "transform"), f"must be {allowed}")
             continue
         family = "time" if transform.transform in TIME_TRANSFORMS else transform.transform
-        if (field.column.casefold(), family) in seen:
+        if (item.column.casefold(), family) in seen:
             log.add((*at, index), "this column is already partitioned in this way")
-        seen.add((field.column.casefold(), family))
+        seen.add((item.column.casefold(), family))
         built.append(transform)
     return tuple(built)
 

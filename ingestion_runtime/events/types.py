@@ -237,6 +237,19 @@ class PrecisionJudged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PrecisionNoted(Event):
+    """The same, where the policy ``text`` has nothing against it."""
+
+    name: ClassVar[str] = "precision_noted"
+
+    column: str
+    wished: str
+    landed: str
+    policy: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RowsSetAside(Event):
     """Rows without a key went to quarantine."""
 
@@ -341,11 +354,16 @@ class HorizonHeld(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class HorizonStuck(HorizonHeld):
+class HorizonStuck(Event):
     """The same, for longer than transactions usually last: someone should look after the one that is open."""
 
     name: ClassVar[str] = "horizon_stuck"
     level: ClassVar[str] = "warning"
+
+    rows: int
+    bound: str
+    behind_seconds: float | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,10 +128,12 @@ class _Comparison:
         return {name: fresh[name.casefold()] for name in self.old if name not in self.new and name.casefold() in fresh}
 
     def _swapped(self) -> tuple[tuple[str, str], ...]:
-        """Columns that now bear a name which another column bore before: by name alone nothing would be noticed."""
+        """Columns that have left their name to another one, or taken another one's: by name alone nothing would be noticed."""
         bearers = {column.identity: name for name, column in self.old.items() if column.identity}
-        pairs = [(bearers.get(c.identity, name), name) for name, c in self.new.items() if c.identity and name in self.old]
-        return tuple((before, after) for before, after in pairs if before != after)
+        pairs = [(bearers.get(c.identity, name), name) for name, c in self.new.items() if c.identity]
+        # Of a column whose former name is free it is a rename; of one that is new at its own name, nothing.
+        taken = [(before, after) for before, after in pairs if before in self.new or after in self.old]
+        return tuple((before, after) for before, after in taken if before != after)
 
 
 def _with_former(column: ColumnSnapshot, renamed: Mapping[str, str], old: Mapping[str, ColumnSnapshot]) -> ColumnSnapshot:

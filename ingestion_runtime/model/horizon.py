@@ -5,7 +5,6 @@ from enum import StrEnum
 
 from ingestion_runtime.model.cursor import Watermark
 
-
 _NAMED = 3  # transactions in a message
 
 

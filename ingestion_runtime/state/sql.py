@@ -17,7 +17,17 @@ from ingestion_runtime.state.database import Database
 from ingestion_runtime.state.lease_rows import LeaseRows
 from ingestion_runtime.state.leases import LIFETIME_SECONDS
 from ingestion_runtime.state.migrations import migrate
-from ingestion_runtime.state.rows import about, batch_of, batch_row, chunked, head_of, head_row, key_columns, key_of, record_row
+from ingestion_runtime.state.rows import (
+    about,
+    batch_of,
+    batch_row,
+    chunked,
+    head_of,
+    head_row,
+    key_columns,
+    key_of,
+    record_row,
+)
 from ingestion_runtime.state.tables import BATCHES, EVENTS, SAMPLES, WATERMARKS
 from ingestion_runtime.state.times import to_text, utc_now
 

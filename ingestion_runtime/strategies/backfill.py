@@ -1,7 +1,7 @@
 """Backfill: rows that were read before a column existed are read again, whole, and merged by primary key."""
 
 from ingestion_runtime.model.batch import IngestionPlan, PlannerMetadata, WriteMode
-from ingestion_runtime.model.cursor import ReRead, Slice
+from ingestion_runtime.model.cursor import Interval, KeyRange, ReRead, Slice
 from ingestion_runtime.model.errors import ConfigError, TerminalError
 from ingestion_runtime.model.policy import OnChange
 from ingestion_runtime.model.spec import NullCursor
@@ -44,7 +44,7 @@ def _plan(context: ExecutionContext) -> IngestionPlan:
             remedy="Run the table as usual; its first load reads all columns.",
             table=context.table.name,
         )
-    rows = ReRead(None, receipt.watermark, context.table.null_cursor is NullCursor.READ)
+    nulls, initial = context.table.null_cursor is NullCursor.READ, context.table.initial_watermark
     policy = context.slicing
     most = policy.max_partitions if policy.enabled else 1
     ranges = context.source.key_ranges(context.table.primary_keys[0], policy.target_rows_per_slice, most)
@@ -56,7 +56,14 @@ def _plan(context: ExecutionContext) -> IngestionPlan:
         probed=True,
         reason=f"backfill{named}: {len(ranges)} slices of {context.table.primary_keys[0]}",
     )
-    slices = tuple(Slice(place, reread=rows, keys=keys) for place, keys in enumerate(ranges))
+    if initial is None:
+        slices = tuple(Slice(n, reread=ReRead(None, receipt.watermark, nulls), keys=keys) for n, keys in enumerate(ranges))
+    else:
+        # A person has drawn the line: what lies at or below it was never read, and is not to be filled in now.
+        window = Interval(initial, receipt.watermark)
+        slices = tuple(Slice(n, window=window, keys=keys) for n, keys in enumerate(ranges))
+        whole = KeyRange(ranges[0].column, None, None)
+        slices += (Slice(len(slices), reread=ReRead(None, None, nulls=True), keys=whole),) if nulls else ()
     return IngestionPlan(slices, receipt.watermark, receipt.fingerprint, about)
 
 

@@ -13,6 +13,7 @@ from ingestion_runtime.events.types import (
     Emitter,
     PlanMade,
     PrecisionJudged,
+    PrecisionNoted,
     SchemaDrift,
     SliceSplit,
     SliceStaged,
@@ -23,6 +24,7 @@ from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication, Sta
 from ingestion_runtime.model.cursor import Slice
 from ingestion_runtime.model.endpoint import IngestColumns, OnSplit, ReadSplit, Shape, SourceEndpoint
 from ingestion_runtime.model.errors import InterruptedRunError, TerminalError
+from ingestion_runtime.model.policy import Guardrail
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.schema import TableSnapshot
 from ingestion_runtime.model.spec import RunOptions, SlicingPolicy, TableSpec
@@ -70,9 +72,8 @@ class ExecutionContext:
     """One table in one run.
 
     ``lag_seconds`` is the lag in effect (in its own units for an int cursor), ``horizon_wait`` the seconds that open
-    transactions are waited for where the cursor is no clock; ``digest`` changes with every setting of the table and its connection;
-    ``prepare_engine`` raises what is missing on the machine before a plan has its
-    first effect.
+    transactions are waited for where the cursor is no clock; ``digest`` changes with every setting of the table and its
+    connection; ``prepare_engine`` raises what is missing on the machine before a plan has its first effect.
     """
 
     table: TableSpec
@@ -158,8 +159,8 @@ class ExecutionContext:
         bound = None if self.reload else published
         landing = self.metadata.guardrails.judge(self.table, live, bound, self.source.profile)
         for finding in landing.findings:
-            told = PrecisionJudged(finding.column, finding.wished, finding.landed, finding.policy, finding.reason)
-            self.emitter.emit(told)
+            kind = PrecisionNoted if finding.policy is Guardrail.TEXT else PrecisionJudged
+            self.emitter.emit(kind(finding.column, finding.wished, finding.landed, finding.policy, finding.reason))
         landed = _landed(live, landing.fields)
         replaces = batch.write is WriteMode.REPLACE
         verdict = self.metadata.check(self.table.connection, self.table, landed, published, replaces=replaces)

@@ -28,7 +28,7 @@ class Reach:
     horizon: Horizon | None = None
     remark: str = ""
 
-    def held(self, rows: int) -> HorizonHeld:
+    def held(self, rows: int) -> HorizonHeld | HorizonStuck:
         """Return the event that tells of ``rows`` rows above the ceiling."""
         if self.ceiling is None or self.horizon is None:
             raise ValueError("nothing is held without a horizon")

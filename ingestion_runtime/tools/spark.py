@@ -55,7 +55,7 @@ def session_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
         ("spark.executor.killOnFatalError.depth", "0"),
         ("spark.sql.shuffle.partitions", "4"),
         # Closing a small file on HDFS mostly waits for one block report of some milliseconds, and Hadoop's client asks again
-        # only after 400: a copied file 0.48 s against 0.05. More tries instead, so that a slow DataNode still has 20 s.
+        # only after 400: a copied file took 0.48 s. More tries instead, so that a slow DataNode still has 20 s.
         ("spark.hadoop.dfs.client.block.write.locateFollowingBlock.initial.delay.ms", "20"),
         ("spark.hadoop.dfs.client.block.write.locateFollowingBlock.retries", "10"),
         *runtime.spark.conf,

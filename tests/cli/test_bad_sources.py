@@ -23,7 +23,8 @@ CREATE TABLE people (id int PRIMARY KEY, name text, note text, at timestamp NOT 
 INSERT INTO people SELECT g, 'n' || g, 'x', TIMESTAMP '2024-05-01' + g * INTERVAL '1 second' FROM generate_series(1, 50) g;
 """
 PEOPLE: dict[str, Any] = {"schema": "public", "table": "people", "mode": "full", "primary_keys": ["id"]}
-CHANGES = {**PEOPLE, "mode": "scd1", "incremental_column": "at", "incr_col_type": "timestamp"}
+CURSOR = {"incremental_column": "at", "incr_col_type": "timestamp", "cursor_timezone": "UTC"}
+CHANGES: dict[str, Any] = {**PEOPLE, "mode": "scd1", **CURSOR}
 
 
 @pytest.fixture
@@ -204,7 +205,7 @@ def test_a_catalog_that_is_no_database_file_is_told_by_its_path(call: Call, shop
             id="unknown incremental column",
         ),
         pytest.param(
-            {**CHANGES, "incr_col_type": "epoch_millis"},
+            {**CHANGES, "incr_col_type": "epoch_millis", "cursor_timezone": None},
             "Column 'at' of table public.people is timestamp without time zone: it cannot serve as a cursor of type"
             " epoch_millis (fitting types: timestamp).",
             "Correct incremental_column or incr_col_type",

@@ -111,10 +111,10 @@ def tables(source: Source) -> list[dict[str, Any]]:
 
 def load(source: Source, lake: Lake, spark: SparkSession, generation: int) -> Load:
     at_source, here = ZONES[generation]
-    source.move_to(at_source)
     moment = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=generation)
-    source.fill(rows(source.columns(at_source), generation), moment, at_source)
     try:
+        source.move_to(at_source)
+        source.fill(rows(source.columns(at_source), generation), moment, at_source)
         with living_in(spark, here):
             result = lake.run(spark, day=date(2026, 7, 1 + generation))
     finally:

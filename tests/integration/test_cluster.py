@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from tests.faults.shop import ORDERS, STOCK
 from tests.integration.test_hdfs import CHANGES, by_id, make_hdfs
+from tests.lake import JVM
 from tests.servers.hdfs import HdfsServer
 from tests.servers.spark_cluster import SparkCluster
 
@@ -27,7 +28,7 @@ def test_a_cluster_gives_the_rows_of_the_source(
     there, shop = make_hdfs(tmp_path / "there", hdfs_server, spark, "hadoop", ORDERS, STOCK)
     settings = there.lake.document["runtime"]["spark"]
     settings["master"] = cluster.master
-    settings["conf"]["spark.executor.memory"] = "512m"
+    settings["conf"].update({"spark.executor.memory": "512m", "spark.executor.defaultJavaOptions": JVM})
     there.lake.save()
 
     first = there.lake.call("--output", "json")

@@ -5,13 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from ingestion_runtime.endpoints.jdbc.database import Database
+from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
+from ingestion_runtime.endpoints.jdbc.extract import JdbcReader
+from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
+from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
 from tests.lake import Lake
+from tests.servers.mariadb import MariaDatabase
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
 FITS = ("1234567890123456789012345678.0123456789", "-0.0000000001", "7", "0")
@@ -33,7 +41,7 @@ class Case:
     lands: str = ""
     found: Sequence[Any] = ()
     words: Sequence[str] = ()
-    warns: bool = False
+    told: tuple[str, str] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -56,8 +64,10 @@ CASES = [
     Case("too_large", HUGE, wish=WISH, words=["1 of 5 values", "digits in use: 29 before and 10 after the point"]),
     Case("not_a_number", (*FITS, "NaN"), wish=WISH, words=["1 of 5 values", "1 NaN"]),
     Case("infinite", (*FITS, "Infinity", "-Infinity"), wish=WISH, words=["2 of 6 values", "2 infinite"]),
-    Case("warned", HUGE, wish={**WISH, "guardrail": "warn"}, lands="string", found=HUGE, warns=True),
-    Case("as_text", MANY_DIGITS, wish={**WISH, "guardrail": "text"}, lands="string", found=MANY_DIGITS, warns=True),
+    Case("warned", HUGE, wish={**WISH, "guardrail": "warn"}, lands="string", found=HUGE,
+         told=("precision_judged", "warning")),
+    Case("as_text", MANY_DIGITS, wish={**WISH, "guardrail": "text"}, lands="string", found=MANY_DIGITS,
+         told=("precision_noted", "info")),
     Case("all_null", ("NULL", "NULL"), wish=WISH, lands="decimal(38, 10)", found=(None, None)),
     Case("declared_nan", ("1.50", "NaN"), type="numeric(10,2)", words=["column 'v' (numeric(10,2)): 1 values are NaN"]),
     Case("int_as_decimal", ("1", "-2147483648"), type="int", wish={"type": "decimal(12,2)"}, lands="decimal(12, 2)",
@@ -137,8 +147,9 @@ def test_a_number_lands_in_a_type_that_holds_all_of_it(first: tuple[Lake, Mappin
     lake, results = first
     assert results[case.name].failure is None
     assert landed(lake, case.name) == (case.lands, list(case.found))
-    told = [e for e in lake.events() if e["event"] == "precision_judged" and e["table"] == f"public.{case.name}"]
-    assert bool(told) is case.warns
+    names = ("precision_judged", "precision_noted")
+    told = [e for e in lake.events() if e["event"] in names and e["table"] == f"public.{case.name}"]
+    assert [(e["event"], e["level"]) for e in told] == ([case.told] if case.told else [])
     for event in told:
         assert (event["column"], event["wished"], event["landed"]) == ("v", "decimal(38,10)", "string")
         assert "1 of 5 values are no numbers of 38 digits" in event["reason"]
@@ -222,3 +233,21 @@ def test_numbers_of_sqlite_are_judged_value_by_value(spark: SparkSession, tmp_pa
     assert failure is not None
     assert "column 'v' (NUMERIC) should land as decimal(10,2): 1 of 2 values are no numbers of 10 digits" in failure.message
     assert landed(lake, "counted") == ("string", ["1", "two", "3.5"])
+
+
+def test_a_profile_of_mariadb_counts_what_is_there(mariadb: MariaDatabase) -> None:
+    """Digits in use, range and misfits, by one query, of numbers with up to 65 digits and of doubles that are no floats."""
+    values = f"({'9' * 35}.{'0' * 9}1{'0' * 20}), (-1.5), (NULL), (0.{'0' * 29}1)"
+    mariadb.client(f"CREATE TABLE wide (v decimal(65,30), n bigint); INSERT INTO wide (v) VALUES {values}")
+    secret = SimpleNamespace(resolve=lambda: mariadb.password)
+    connection = ConnectionSpec(
+        "source", "mariadb", mariadb.database, mariadb.host, mariadb.port, mariadb.user, secret, Tls("disable")
+    )
+    database = Database(connection, dialect_for("mariadb"))
+    table = TableSpec(mariadb.database, "wide", "full", "source")
+    source = JdbcSource(table, database, JdbcReader(SimpleNamespace()))
+    (profile,) = source.profile({"v": pa.decimal128(38, 10), "n": pa.int64()})
+    database.close()
+    assert (profile.rows, profile.nulls, profile.unfit) == (4, 1, 2)
+    assert (profile.whole, profile.fraction) == (35, 30)
+    assert (Decimal(profile.low or ""), profile.nans, profile.infinities) == (Decimal("-1.5"), None, None)

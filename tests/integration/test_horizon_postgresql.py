@@ -13,6 +13,8 @@ from pyspark.sql import SparkSession
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialect import fetch
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
+from ingestion_runtime.endpoints.jdbc.source import JdbcSource
+from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import ConnectionSpec
 from tests.lake import Lake
@@ -96,13 +98,15 @@ def test_an_insert_that_waits_for_a_lock_holds_back(shop: Shop) -> None:
     locker.execute("LOCK TABLE t IN SHARE ROW EXCLUSIVE MODE")
     thread = threading.Thread(target=waiting.execute, args=("INSERT INTO t VALUES (3)",))
     thread.start()
-    wait_until(shop.database.psql, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'", "1")
-    locker.execute("INSERT INTO t VALUES (4, clock_timestamp())")
-    lake = shop.lakes.lake(table())
-    shop.lakes.run(lake)
-    assert shop.lakes.ids(lake) == [1, 2]
-    locker.commit()
-    thread.join()
+    try:
+        wait_until(shop.database.psql, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'", "1")
+        locker.execute("INSERT INTO t VALUES (4, clock_timestamp())")
+        lake = shop.lakes.lake(table())
+        shop.lakes.run(lake)
+        assert shop.lakes.ids(lake) == [1, 2]
+    finally:
+        locker.commit()
+        thread.join()
     shop.database.psql("SELECT pg_sleep(0.11)")
     shop.lakes.run(lake)
     assert shop.lakes.ids(lake) == [1, 2, 3, 4]
@@ -451,22 +455,25 @@ def test_a_first_load_by_an_int_cursor_waits_for_the_transactions_of_its_time(sh
     assert shop.lakes.ids(lake) == [1, 2]
 
 
-def test_short_transactions_are_waited_for(shop: Shop) -> None:
+def test_short_transactions_are_waited_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy source always has some: an int cursor gets its bound once those have ended that were open at the sample."""
     shop.database.psql(NUMBERS)
     late = shop.writer()
     late.execute("INSERT INTO t VALUES (3)")
     lake = shop.lakes.lake(table(kind="int"), horizon_wait_seconds=60)
 
-    def commit_when_looked_at() -> None:
-        looks = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%pg_prepared_xacts%' AND state = 'idle'"
-        wait_until(shop.database.psql, looks, "t")
-        late.commit()
+    looks: list[bool] = []
+    look = JdbcSource.horizon
 
-    thread = threading.Thread(target=commit_when_looked_at)
-    thread.start()
+    def commit_between_looks(source: JdbcSource) -> Horizon | None:
+        looks.append(late.info.transaction_status is psycopg.pq.TransactionStatus.IDLE)
+        if len(looks) == 4:
+            late.commit()
+        return look(source)
+
+    monkeypatch.setattr(JdbcSource, "horizon", commit_between_looks)
     assert only(shop.lakes.run(lake)).status is TableStatus.DONE
-    thread.join()
+    assert looks == [False] * 4
     shop.lakes.run(lake)
     assert shop.lakes.ids(lake) == [1, 2, 3]
 

@@ -202,6 +202,6 @@ def test_with_the_horizon_switched_off_rows_are_lost(engine: str, request: pytes
 def test_whole_runs_through_spark_lose_none_either(postgresql: Stage, spark: SparkSession) -> None:
     """The schedule cut short, with JDBC reads and Iceberg in place of the small ends."""
     lake = postgresql.lakes.lake(*(t for t in postgresql.tables if t["table"] != "walls"))
-    postgresql.play(lambda: lake.run(spark), 60, 4, ("moments", "numbers"))
+    postgresql.play(lambda: lake.run(spark), 40, 3, ("moments", "numbers"))
     for name in ("moments", "numbers"):
         assert landed(lake.rows(f"public.{name}"), name) == postgresql.printed(name)

@@ -79,7 +79,14 @@ def full(schema: str, table: str, keys: list[str], **more: Any) -> dict[str, Any
 
 TABLES = [
     scd1("customers", ["customer_id"], "updated_at", "timestamp"),
-    scd1("orders", ["order_id"], "updated_at", "timestamp", source_filter=["NOT is_test", "amount IS NOT NULL"]),
+    scd1(
+        "orders",
+        ["order_id"],
+        "updated_at",
+        "timestamp",
+        source_filter=["NOT is_test", "amount IS NOT NULL"],
+        cursor_timezone="UTC",
+    ),
     scd1("order_lines", ["order_id", "line_no"], "changed_ms", "epoch_millis"),
     scd1('Odd "Names', ["Id"], "version", "int"),
     full("public", "products", ["sku"]),

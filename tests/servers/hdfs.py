@@ -21,7 +21,6 @@ _WITH_PYSPARK = ("hadoop-client-*.jar", "slf4j-api-*.jar", "log4j-*.jar", "jcl-o
 _JVM = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true"]
 _SETTINGS = {
     "dfs.namenode.fs-limits.min-block-size": "1024",
-    "dfs.webhdfs.enabled": "true",
     "dfs.permissions.enabled": "true",
     # One DataNode: a pipeline that has lost it has nowhere to go, and a client need not look for another.
     "dfs.replication": "1",
@@ -74,11 +73,6 @@ class HdfsServer:
     def uri(self) -> str:
         """hdfs://host:port"""
         return str(self._cluster.getURI().toString())
-
-    @property
-    def web(self) -> str:
-        """webhdfs://host:port"""
-        return f"webhdfs://localhost:{self._cluster.getNameNode().getHttpAddress().getPort()}"
 
     def new_root(self) -> str:
         """Return a directory that nobody uses; it does not exist yet."""

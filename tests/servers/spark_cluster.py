@@ -89,4 +89,3 @@ class SparkCluster:
             if time.monotonic() > deadline or self._processes[-1].poll() is not None:
                 raise RuntimeError(f"The Spark {name} did not start:\n{log.read_text(errors='replace')[-3000:]}")
             time.sleep(0.05)
-

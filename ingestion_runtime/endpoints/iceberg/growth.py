@@ -121,9 +121,7 @@ def swapped_schema(table: Table, replaced: Sequence[str]) -> Schema:
     return Schema(*placed, schema_id=1 + max(schema.schema_id for schema in table.metadata.schemas))
 
 
-def _widened(
-    name: str, present: dict[str, IcebergType], wanted: dict[str, IcebergType], policy: SchemaPolicy
-) -> Columns:
+def _widened(name: str, present: dict[str, IcebergType], wanted: dict[str, IcebergType], policy: SchemaPolicy) -> Columns:
     widened = []
     for column, wanted_type in wanted.items():
         if column in present and not _holds(present[column], wanted_type):

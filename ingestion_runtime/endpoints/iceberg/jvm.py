@@ -100,7 +100,7 @@ class JvmCatalog(MetastoreCatalog, NoopCatalog):
             operations.commit(base, changed.build())
             after = self._parse(operations.refresh())
             here = str(operations.current().metadataFileLocation())
-        return _answer(after, _next(after, str(base.metadataFileLocation()), here))
+        return _answer(after, location_after(after, str(base.metadataFileLocation()), here))
 
     def close(self) -> None:
         """Close the connections of the Java catalog, if it has any."""
@@ -168,7 +168,7 @@ def _answer(metadata: TableMetadata, location: str) -> CommitTableResponse:
     return CommitTableResponse.model_validate({"metadata": metadata, "metadata-location": location})
 
 
-def _next(metadata: TableMetadata, base: str, here: str) -> str:
+def location_after(metadata: TableMetadata, base: str, here: str) -> str:
     """Return the location that followed ``base``: someone else may have committed before we looked where we are."""
     history = [*(entry.metadata_file for entry in metadata.metadata_log), here]
     return history[history.index(base) + 1] if base in history[:-1] else here

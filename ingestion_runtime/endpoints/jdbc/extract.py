@@ -1,6 +1,6 @@
 """Rows of a relational source on their way to Parquet files, read by Spark."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -62,6 +62,7 @@ class JdbcExtract:
     source's own order of cursor values, for no one else can tell which of two texts is newer.
 
     A read that fails for its size is cut in two along ``divided_by`` and tried again; without that column it fails.
+    ``confirm`` is called after the last row: it raises where the rows were not read as they stood.
     """
 
     table: TableSpec
@@ -76,6 +77,7 @@ class JdbcExtract:
     on_split: OnSplit | None = None
     raw: Mapping[str, RawColumn] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
+    confirm: Callable[[], None] | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -120,6 +122,8 @@ class JdbcExtract:
                 on_split=self.on_split,
             )
             read_divided(steps, self.condition, directory)
+        if self.confirm is not None:
+            self.confirm()
 
     def _write(self, session: "SparkSession", snapshot: Snapshot, condition: str | None, directory: str) -> None:
         try:

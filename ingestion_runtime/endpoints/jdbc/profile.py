@@ -95,7 +95,8 @@ def _profile(raw: RawColumn, kind: pa.DataType, column: SourceColumn, rows: int,
 
 def _whole_digits(low: object, high: object) -> int | None:
     try:
-        ends = [abs(Decimal(str(end))) for end in (low, high) if end is not None]
+        # Not abs(), which rounds to the 28 digits of the context.
+        ends = [Decimal(str(end)).copy_abs() for end in (low, high) if end is not None]
     except InvalidOperation:
         return None
     return max((max(0, end.adjusted() + 1) if end else 0 for end in ends), default=None)

@@ -35,7 +35,7 @@ from ingestion_runtime.model.cursor import (
 )
 from ingestion_runtime.model.density import Cell
 from ingestion_runtime.model.endpoint import Capabilities, OnSplit
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.errors import SpoiltBatchError, TerminalError
 from ingestion_runtime.model.horizon import Ceiling, CursorClock, Horizon
 from ingestion_runtime.model.keys import KeyBuckets
 from ingestion_runtime.model.schema import ColumnProfile, ColumnSnapshot, TableSnapshot
@@ -162,6 +162,7 @@ class JdbcSource:
             divided_by=self._key_line(),
             on_split=on_split,
             raw=self._describe_once().raw,
+            confirm=self._confirm,
         )
 
     def read_slice(self, piece: Slice, on_split: OnSplit | None = None) -> JdbcExtract:
@@ -177,7 +178,23 @@ class JdbcSource:
             divided_by=None if cursor.kind is CursorType.TEXT else cursor,
             on_split=on_split,
             raw=self._describe_once().raw,
+            confirm=self._confirm,
         )
+
+    def _confirm(self) -> None:
+        """Raise SpoiltBatchError if a column was altered since it was described: drivers round what does not fit, unasked."""
+        now = {column.name: column for column in self._raw().columns}
+        read = [(column, now[name]) for name, column in self._describe_once().raw.items() if name in now]
+        altered = [
+            was.name for was, is_ in read if (was.kind, was.arguments, was.identity) != (is_.kind, is_.arguments, is_.identity)
+        ]
+        if altered:
+            raise SpoiltBatchError(
+                f"Table {self._table.name} was altered while it was read: {', '.join(altered)}.",
+                remedy="Run again: what was read is given up and read anew.",
+                table=self._table.name,
+                columns=tuple(altered),
+            )
 
     def _key_line(self) -> Cursor | None:
         """Return along what a whole table may be divided: only where all parts can read one view of it."""

@@ -216,6 +216,7 @@ def test_the_pinned_list_is_complete() -> None:
         "iceberg-spark-runtime-4.1_2.13",
         "sqlite-jdbc",
         "postgresql",
+        "mariadb-java-client",
     ]
     for pinned in pinned_jars():
         assert pinned.file == f"{pinned.artifact}-{pinned.version}.jar"

@@ -93,8 +93,17 @@ def land_as(raw: RawColumn, name: str, kind: pa.DataType) -> SourceColumn | None
     if raw.kind == "int" and kind == pa.int32():
         own = _int(raw, name)
         bad = f"{own.bad_when} OR {name} >= {2**31} OR {name} < -{2**31}"
-        return _guarded(raw, name, name, read_as="BIGINT", lands_as=kind, convert="CAST({} AS INT)", bad_when=bad,
-                        reason="no integers of 32 bits", cursors=own.cursors)
+        return _guarded(
+            raw,
+            name,
+            name,
+            read_as="BIGINT",
+            lands_as=kind,
+            convert="CAST({} AS INT)",
+            bad_when=bad,
+            reason="no integers of 32 bits",
+            cursors=own.cursors,
+        )
     return None
 
 
