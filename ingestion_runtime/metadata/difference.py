@@ -128,7 +128,7 @@ class _Comparison:
         return {name: fresh[name.casefold()] for name in self.old if name not in self.new and name.casefold() in fresh}
 
     def _swapped(self) -> tuple[tuple[str, str], ...]:
-        """Columns that have left their name to another one, or taken another one's: by name alone nothing would be noticed."""
+        """Columns that left their name to another one, or took another one's: by name alone nothing would be noticed."""
         bearers = {column.identity: name for name, column in self.old.items() if column.identity}
         pairs = [(bearers.get(c.identity, name), name) for name, c in self.new.items() if c.identity]
         # Of a column whose former name is free it is a rename; of one that is new at its own name, nothing.

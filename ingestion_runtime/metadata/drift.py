@@ -69,7 +69,8 @@ def judge(difference: Difference, table: TableSpec, *, published: bool, replaces
         court.hear(change)
     for before, after in difference.recased:
         court.refuse(_CASE, ColumnChange(after, before, after, ChangeKind.RENAMED, OnChange.FAIL, refused=True))
-    for before, after in difference.swapped:
+    # Without a target there is no history to be mixed up.
+    for before, after in difference.swapped if published else ():
         court.refuse(_SWAP, ColumnChange(after, before, after, ChangeKind.RENAMED, OnChange.FAIL, refused=True))
     court.rise()
     return Verdict(tuple(court.told), court.shape())

@@ -96,7 +96,10 @@ def _collect(
     if known is None:
         cache.save(source_id, live)
         return ()
-    verdict = judge(compare(known, live), table, published=False, replaces=False)
+    difference = compare(known, live)
+    verdict = judge(difference, table, published=False, replaces=False)
+    if difference.swapped:
+        return ()  # judged by the target, if there is one; until then it must be known which column was which
     cache.save(source_id, replace(_remember(known, live, verdict, table), taken_at=live.taken_at))
     shown_later = table.sink is SinkFormat.ICEBERG
     return tuple(c for c in verdict.changes if not shown_later or c.change == ChangeKind.NULLABILITY)

@@ -166,6 +166,14 @@ class SparkTool:
             "active_tasks": sum(stage.numActiveTasks for stage in stages if stage is not None),
         }
 
+    def is_alive(self) -> bool:
+        """Whether there is a JVM that could answer; py4j prints a traceback of its own for every call to a dead one."""
+        if self._root is None:
+            return False
+        gateway: Any = self._root.sparkContext._gateway
+        # Without a process of ours spark-submit started us, and the JVM outlives us.
+        return gateway.proc is None or gateway.proc.poll() is None
+
     def stop(self) -> None:
         """Stop the JVM if there is one. Later calls of ``session`` fail."""
         with self._lock:
@@ -200,13 +208,13 @@ class TableSession:
 
     def close(self) -> None:
         """Let go of the connections that the session's catalogs hold; it would keep them for as long as the JVM lives."""
-        if self._session is None:
+        if self._session is None or not self._tool.is_alive():
             return
         java: Any = self._session._jsparkSession
         try:
             for name in self._tool.catalogs():
                 java.sessionState().catalogManager().catalog(name).icebergCatalog().close()
-        except Exception as error:  # noqa: BLE001 - how the table ended stands, and a dead JVM holds no connection
+        except Exception as error:  # noqa: BLE001 - how the table ended stands; the JVM may die just now
             _LOG.warning("A catalog was not closed: %s", type(error).__name__)
 
 

@@ -196,3 +196,28 @@ def test_a_table_that_was_never_loaded_has_nothing_to_fill_in(place: Place, spar
     failure = only(lake.run(spark, backfill="public.numbered")).failure
     assert failure is not None
     assert "has never been loaded" in failure.message
+
+
+@pytest.mark.parametrize("nulls", ["read", "ignore"])
+def test_rows_below_a_configured_initial_watermark_are_not_filled_in(
+    place: Place, spark: SparkSession, tmp_path: Path, nulls: str
+) -> None:
+    """A person has drawn a line: rows at or below it were never read, and a backfill does not bring them."""
+    table = f"drawn_{nulls}"
+    place.database.psql(SOURCE.format(table=table, key="id bigint PRIMARY KEY", value="g"))
+    drawn = {
+        **place.lake.document["tables"][0],
+        "table": table,
+        "null_cursor": nulls,
+        "initial_watermark": "2024-01-01 10:00",
+    }
+    lake = Lake(tmp_path, place.lake.document["connections"]["source"], [drawn])
+    (tmp_path / "password").write_text(place.database.password)
+    ours = Place(lake, place.database)
+    assert only(lake.run(spark)).rows_written == (11 if nulls == "read" else 10)
+    place.database.psql(f"ALTER TABLE {table} ADD extra text; UPDATE {table} SET extra = 'e-' || id")
+
+    assert only(lake.run(spark, day=SECOND, backfill=f"public.{table}")).status is TableStatus.DONE
+
+    above = "at > '2024-01-01 10:00+00'" + (" OR at IS NULL" if nulls == "read" else "")
+    assert ours.loaded(table) == ours.expected(table, above)

@@ -285,6 +285,27 @@ def test_a_standby_is_refused(shop: Shop, postgres_server: PostgresServer) -> No
         assert only(shop.lakes.run(covered)).status is TableStatus.DONE
 
 
+def test_a_foreign_table_is_refused(shop: Shop) -> None:
+    """It is written at another server, whose open transactions nobody here can see."""
+    db = shop.database
+    shop.database.psql(
+        f"""CREATE EXTENSION postgres_fdw;
+        CREATE SERVER there FOREIGN DATA WRAPPER postgres_fdw
+          OPTIONS (host '{db.host}', port '{db.port}', dbname '{db.database}');
+        GRANT USAGE ON FOREIGN SERVER there TO {db.user};
+        CREATE USER MAPPING FOR {db.user} SERVER there OPTIONS (user '{db.user}', password '{db.password}');""",
+        superuser=True,
+    )
+    shop.database.psql(
+        MOMENTS + OLD + "CREATE FOREIGN TABLE far (id bigint, c timestamptz) SERVER there OPTIONS (table_name 't')"
+    )
+    failure = failure_of(shop.lakes.run(shop.lakes.lake(table("far"))))
+    assert "it is a foreign table: the transactions that write it are at another server" in failure.message
+    covered = shop.lakes.lake(table("far", horizon="lag", lag_seconds=60))
+    assert only(shop.lakes.run(covered)).status is TableStatus.DONE
+    assert shop.lakes.ids(covered) == [1, 2]
+
+
 def test_a_session_that_hides_what_it_does_is_not_overlooked(shop: Shop) -> None:
     """With track_activities off a session shows no start of its transaction."""
     shop.database.psql(MOMENTS + OLD)

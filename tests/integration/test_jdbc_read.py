@@ -27,7 +27,7 @@ from ingestion_runtime.endpoints.jdbc.extract import JdbcReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import IngestColumns
-from ingestion_runtime.model.errors import ConfigError, TerminalError, TransientError
+from ingestion_runtime.model.errors import ConfigError, SpoiltBatchError, TerminalError, TransientError
 from ingestion_runtime.model.spec import ConnectionSpec, PartitionRead, TableSpec
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
@@ -166,8 +166,7 @@ def test_postgresql_types_land_as_psql_prints_them(reading: Reading, postgres: P
         cast = {"c": "::varchar || repeat(' ', 5 - length(c))", "ip": ""}.get(field.name, "::text")
         printed = json.loads(
             postgres.psql(
-                "SET timezone = 'UTC'; "
-                f"SELECT coalesce(json_agg(\"{field.name}\"{cast} ORDER BY id), '[]') FROM everything",
+                f"SET timezone = 'UTC'; SELECT coalesce(json_agg(\"{field.name}\"{cast} ORDER BY id), '[]') FROM everything",
             )
         )
         if field.type == pa.bool_():
@@ -270,6 +269,25 @@ def test_ingest_columns_and_missing_columns_are_added(reading: Reading, postgres
     assert str(landed.schema.field("at").type) == "timestamp[us, tz=UTC]"
     with pytest.raises(TerminalError, match="already exists"):
         extract.write_parquet(str(reading.root / "out"))
+
+
+@pytest.mark.parametrize(("alter", "value"), [("v TYPE numeric(12,4)", "1.2345"), ("n TYPE numeric(6,2) USING n", "1.75")])
+def test_a_table_altered_before_its_rows_are_read_spoils_the_read(
+    reading: Reading, postgres: PostgresDatabase, alter: str, value: str
+) -> None:
+    """Its rows would be rounded to the types that it had when it was described; a longer text changes nothing."""
+    postgres.psql(
+        "CREATE TABLE moving (id int, v numeric(10,2), n int, w varchar(5)); INSERT INTO moving VALUES (1, 1.25, 1)"
+    )
+    source = reading.source(connection_of(postgres), table_of("moving"))
+    source.describe()
+    postgres.psql("ALTER TABLE moving ALTER w TYPE varchar(9); ALTER TABLE moving ADD later int")
+    source.read_full().write_parquet(str(reading.root / "longer"))
+    column = alter.split(maxsplit=1)[0]
+    postgres.psql(f"ALTER TABLE moving ALTER {alter}; UPDATE moving SET {column} = {value}")
+
+    with pytest.raises(SpoiltBatchError, match=f"public.moving was altered while it was read: {column}"):
+        source.read_full().write_parquet(str(reading.root / "out"))
 
 
 def test_query_with_question_marks_filter_and_comment(reading: Reading, postgres: PostgresDatabase) -> None:

@@ -27,6 +27,7 @@ from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract, JdbcReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
+from ingestion_runtime.model.endpoint import Shape
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
 from tests.servers.mariadb import MariaDatabase, MariaServer
@@ -257,6 +258,40 @@ def test_a_bad_value_that_comes_between_check_and_read_cannot_land(
         reading.land(query_sql=query)
     assert len(looks) == 2
     assert not list((reading.root / "landed-1").rglob("*.parquet")) or not (reading.root / "landed-1" / "_SUCCESS").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "declared", "kind", "fits", "late"),
+    [
+        ("v", "decimal(20,6)", pa.decimal128(10, 2), "-99999999.990000", "1.234567"),
+        ("n", "decimal(65,30)", pa.int64(), "9223372036854775807", "8.5"),
+        ("b", "bigint unsigned zerofill", pa.int64(), "9223372036854775807", "9223372036854775808"),
+        ("u", "bigint unsigned", pa.decimal128(19, 0), "9999999999999999999", "10000000000000000000"),
+        ("i", "int", pa.decimal128(5, 2), "-999", "1000"),
+        ("t", "bit(40)", pa.int32(), "2147483647", "2147483648"),
+    ],
+)
+def test_a_number_that_does_not_fit_and_comes_between_check_and_read_cannot_land(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch, column: str, declared: str, kind: pa.DataType, fits: str, late: str
+) -> None:
+    """It would be rounded: there is no view that check and read could share. What fits lands, digit by digit."""
+    reading.database.client(f"CREATE TABLE t (id int, {column} {declared}); INSERT INTO t VALUES (1, {fits}), (2, NULL);")
+    original = JdbcExtract._refuse_bad_values
+    arrivals = ["", f"INSERT INTO t VALUES (3, {late});", ""]
+
+    def check_and_then(extract: JdbcExtract, *arguments: Any) -> None:
+        original(extract, *arguments)
+        reading.database.client(arrivals.pop(0) or "SELECT 1;")
+
+    monkeypatch.setattr(JdbcExtract, "_refuse_bad_values", check_and_then)
+    extract = reading.source().read_full().shaped(Shape(landing=(pa.field(column, kind),)))
+    extract.write_parquet(str(reading.root / "fits"))
+    landed = pq.read_table(reading.root / "fits").sort_by("id")
+    assert landed.field(column).type == kind
+    assert [None if value is None else Decimal(value) for value in landed[column].to_pylist()] == [Decimal(fits), None]
+
+    with pytest.raises(TerminalError, match=f"column '{column}'"):
+        extract.write_parquet(str(reading.root / "late"))
 
 
 def test_text_of_every_character_set_arrives(reading: Reading) -> None:

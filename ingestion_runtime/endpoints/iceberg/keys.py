@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _BASE, _STAGED, _MOVED, _BUCKETS = "ingest_base_keys", "ingest_staged_keys", "ingest_moved_keys", "ingest_key_buckets"
-_ARRIVED = "ingest_arrived_keys"
 _EXAMPLES = 3
 
 
@@ -63,12 +62,7 @@ class IcebergKeys:
         spark = self._tables.session()
         base, brought = self._base(spark, snapshot), self._files(spark, staged)
         arrived = spark.read.parquet(moved) if buckets else brought.limit(0)
-        arrived.createOrReplaceTempView(_ARRIVED)
-        # A target may hold them in another type (a wish, a type that was kept): as they land they are compared.
-        landed = (brought if base is None else base).schema
-        arrived.selectExpr(
-            *(f"CAST({quote(f.name)} AS {f.dataType.simpleString()}) AS {quote(f.name)}" for f in landed)
-        ).createOrReplaceTempView(_MOVED)
+        arrived.createOrReplaceTempView(_MOVED)
         named = spark.createDataFrame([(name,) for name in sorted(buckets)], "ingest_bucket string")
         # Spark does not know how few they are, and would sort the table's keys to meet them.
         functions.broadcast(named).createOrReplaceTempView(_BUCKETS)
@@ -87,7 +81,7 @@ class IcebergKeys:
             deleted=deleted,
             examples=tuple(", ".join(map(str, row)) for row in examples),
             gone_again=spark.sql(self._unseen(spark, _STAGED)).count() if buckets and staged else 0,
-            moved=self._buckets(spark, f"FROM {_ARRIVED}") if buckets else {},
+            moved=self._buckets(spark, f"FROM {_MOVED}") if buckets else {},
         )
 
     def _unseen(self, spark: "SparkSession", view: str) -> str:
@@ -100,9 +94,7 @@ class IcebergKeys:
     def _base(self, spark: "SparkSession", snapshot: str | None) -> "DataFrame | None":
         if snapshot is None:
             return None
-        # By the branch: a snapshot has the columns of the time when it was written, and a column that took another one's
-        # place with its publish is not yet there. If main is more than compacted meanwhile, the publish is refused.
-        frame = spark.sql(f"SELECT * FROM {self._name} VERSION AS OF 'main'")
+        frame = spark.sql(f"SELECT * FROM {self._name} VERSION AS OF {int(snapshot)}")
         if self._table.deletes is Deletes.SOFT and DELETED_AT in frame.columns:
             frame = frame.where(f"{quote(DELETED_AT)} IS NULL")
         return frame.select(*map(quote, self._table.primary_keys))

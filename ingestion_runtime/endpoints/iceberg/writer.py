@@ -145,7 +145,7 @@ class BranchWriter:
         mark = quote(DELETED_AT)
         soft = self._table.deletes is Deletes.SOFT
         branched = f"{self._name}.{quote(f'branch_{branch}')}"
-        stood = spark.sql(f"SELECT * FROM {self._name} VERSION AS OF 'main'")  # not the snapshot: see iceberg/keys.py
+        stood = spark.sql(f"SELECT * FROM {self._name} VERSION AS OF {int(base)}")
         marked = soft and DELETED_AT in stood.columns  # not before the first batch with soft deletes
         (stood.where(f"{mark} IS NULL") if marked else stood).createOrReplaceTempView("ingest_stood")
         live = f"SELECT {keys} FROM {branched}" + (f" WHERE {mark} IS NULL" if soft else "")

@@ -29,6 +29,11 @@ class RawColumn:
     identity: str | None = None
 
 
+def is_altered(before: RawColumn, after: RawColumn) -> bool:
+    """Whether a column is read otherwise than before, or is another one. How long a text may be changes nothing."""
+    return (before.kind, before.arguments, before.identity) != (after.kind, after.arguments, after.identity)
+
+
 @dataclass(frozen=True, slots=True)
 class SourceColumn:
     """One column on its way from the source to a Parquet file.

@@ -18,11 +18,15 @@ from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 
 @dataclass(frozen=True, slots=True)
 class RawTable:
-    """A relation as its catalog describes it. ``estimated_rows`` is the catalog's guess, None where it has none."""
+    """A relation as its catalog describes it. ``estimated_rows`` is the catalog's guess, None where it has none.
+
+    ``elsewhere`` says what it is where another server's transactions write it, which this one cannot show.
+    """
 
     columns: tuple[RawColumn, ...]
     primary_keys: tuple[str, ...]
     estimated_rows: int | None
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True, slots=True)

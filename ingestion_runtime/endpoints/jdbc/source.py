@@ -14,6 +14,7 @@ from ingestion_runtime.endpoints.jdbc.columns import (
     check_names,
     did_you_mean,
     find_column,
+    is_altered,
 )
 from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, Extent, key_ranges, line_of, require_line
 from ingestion_runtime.endpoints.jdbc.database import Database
@@ -51,6 +52,7 @@ class _Described:
     columns: tuple[SourceColumn, ...]
     cursor: Cursor | None
     snapshot: TableSnapshot
+    elsewhere: str
 
 
 class JdbcSource:
@@ -98,7 +100,12 @@ class JdbcSource:
     def horizon(self) -> Horizon | None:
         """Look at the open transactions of the database; None where writers take turns."""
         with self._database.connect() as connection:
-            return self._dialect.horizon(connection)
+            look = self._dialect.horizon(connection)
+        elsewhere = self._describe_once().elsewhere
+        if look is None or not elsewhere:
+            return look
+        why = f"it is {elsewhere}: the transactions that write it are at another server"
+        return replace(look, moment=None, blind=why, grant="Read it at its own server.")
 
     def clock(self) -> CursorClock | None:
         """Return how the cursor tells time; None where it is no clock."""
@@ -182,12 +189,9 @@ class JdbcSource:
         )
 
     def _confirm(self) -> None:
-        """Raise SpoiltBatchError if a column was altered since it was described: drivers round what does not fit, unasked."""
-        now = {column.name: column for column in self._raw().columns}
-        read = [(column, now[name]) for name, column in self._describe_once().raw.items() if name in now]
-        altered = [
-            was.name for was, is_ in read if (was.kind, was.arguments, was.identity) != (is_.kind, is_.arguments, is_.identity)
-        ]
+        """Raise SpoiltBatchError if a column was altered since it was described: what does not fit is rounded unasked."""
+        known = self._describe_once().raw
+        altered = [now.name for now in self._raw().columns if now.name in known and is_altered(known[now.name], now)]
         if altered:
             raise SpoiltBatchError(
                 f"Table {self._table.name} was altered while it was read: {', '.join(altered)}.",
@@ -286,7 +290,7 @@ class JdbcSource:
             estimated_rows=raw.estimated_rows,
             taken_at=datetime.now(UTC),
         )
-        return _Described({column.name: column for column in raw.columns}, columns, cursor, snapshot)
+        return _Described({column.name: column for column in raw.columns}, columns, cursor, snapshot, raw.elsewhere)
 
     def _raw(self) -> RawTable:
         with self._database.connect() as connection:

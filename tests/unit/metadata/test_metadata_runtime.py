@@ -196,6 +196,30 @@ def test_the_target_is_compared_where_there_is_one(cache: MetadataCacheManager) 
     assert [(c.column, c.change) for c in check.changes] == [("extra", "added"), ("id", "widened")]
 
 
+def test_exchanged_names_stop_a_table_until_its_target_is_dropped(cache: MetadataCacheManager, clock: Clock) -> None:
+    """Night after night, also when the snapshot has aged in between; the remedy that the error names is one."""
+
+    def described(**identities: str) -> TableSnapshot:
+        columns = tuple(ColumnSnapshot(name, "text", "string", True, identity) for name, identity in identities.items())
+        return TableSnapshot("shop", "orders", columns, ("id",), 7, clock.now)
+
+    class Exchanging(Endpoint):
+        def describe(self) -> TableSnapshot:
+            return described(id="7.1", b="7.2", a="7.3")
+
+    cache.save("erp", described(id="7.1", a="7.2"))
+    access = build_metadata_access(MetadataSpec(), cache)
+    live, target = Exchanging().describe(), pa.schema([("id", pa.string()), ("a", pa.string())])
+    for _ in range(2):
+        clock.now += timedelta(hours=25)
+        assert collect_metadata([("erp", TABLE, Exchanging())], cache) == {}
+        with pytest.raises(TerminalError, match="names exchanged: a -> b"):
+            access.check("erp", TABLE, live, target, replaces=False)
+    access.check("erp", TABLE, live, None, replaces=True)
+    full = pa.schema([("id", pa.string()), ("b", pa.string()), ("a", pa.string())])
+    assert not access.check("erp", TABLE, live, full, replaces=False).changes
+
+
 def test_changes_that_no_target_shows_are_told_when_the_snapshot_is_taken(cache: MetadataCacheManager, clock: Clock) -> None:
     """Everything for a sink without columns of its own; of an Iceberg table only what it does not know: nullability."""
     told: list[tuple[str, tuple[ColumnChange, ...]]] = []

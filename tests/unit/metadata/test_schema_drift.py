@@ -185,6 +185,20 @@ def test_exchanged_names_are_noticed() -> None:
         judge(difference, every("evolve"), published=True, replaces=True)
 
 
+def test_a_name_that_another_column_took_over_is_noticed() -> None:
+    """A column was renamed and a new one made under its old name: the target's column would go on with the new one's
+    values, on top of the renamed one's. Whatever the policy, it is refused."""
+    before = snapshot(column("a", "7.1"))
+    after = snapshot(column("b", "7.1"), column("a", "7.2"))
+    difference = difference_of(before, after)
+    assert difference.swapped == (("a", "b"),)
+    for answer in ("evolve", "ignore"):
+        with pytest.raises(TerminalError, match="names exchanged: a -> b"):
+            judge(difference, every(answer), published=True, replaces=False)
+    plain = difference_of(before, snapshot(column("b", "7.1"), column("c", "7.2")))
+    assert (plain.swapped, found(plain)) == ((), [("renamed", "a", "b"), ("added", None, "c")])
+
+
 def test_the_target_decides_what_there_was_before() -> None:
     """Its names and types, whatever the snapshot has seen since; what it cannot tell comes from the snapshot."""
     known = snapshot(ColumnSnapshot("a", "bigint", "int64", nullable=False), column("new"))

@@ -10,6 +10,7 @@ function's result above max_allowed_packet is NULL, with a warning that nobody r
 text but bytes for the server already, for Spark pads every CHAR with blanks.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -95,7 +96,12 @@ def land_as(raw: RawColumn, name: str, kind: pa.DataType) -> SourceColumn | None
             )
         )
     number = own.select if raw.kind in ("bit", "year") else name  # which the driver would not give as numbers
-    return fit_number(own, number, kind, exact=is_exact_number(own, raw.kind))
+    fitted = fit_number(own, number, kind, exact=is_exact_number(own, raw.kind))
+    if fitted is None or fitted.bad_when is None:
+        return fitted
+    # Check and read see different states here: what comes in between must fail, where Spark would round it.
+    failure = f"9223372036854775807 + ({name} IS NOT NULL)"
+    return replace(fitted, select=f"CASE WHEN {fitted.bad_when} THEN {failure} ELSE {fitted.select} END")
 
 
 def text_kind(kind: str, charset: str | None) -> str:

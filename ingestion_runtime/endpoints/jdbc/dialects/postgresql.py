@@ -254,13 +254,14 @@ class PostgreSQL:
     def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
         found = fetch(
             connection,
-            "SELECT c.oid::bigint, c.reltuples::bigint FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+            "SELECT c.oid::bigint, c.reltuples::bigint, c.relkind = 'f' FROM pg_catalog.pg_class c"
+            " JOIN pg_catalog.pg_namespace n"
             f" ON n.oid = c.relnamespace WHERE n.nspname = {_text(table.schema)} AND c.relname = {_text(table.table)}"
             " AND c.relkind IN ('r', 'v', 'm', 'f', 'p')",
         )
         if not found:
             return None
-        oid, estimate = found[0]
+        oid, estimate, foreign = found[0]
         columns = _columns(
             connection,
             "SELECT attnum::int, attname::text, atttypid, atttypmod, attnotnull FROM pg_catalog.pg_attribute"
@@ -269,7 +270,7 @@ class PostgreSQL:
         )
         keys = tuple(name for (name,) in fetch(connection, _KEYS.format(oid=oid)))
         # -1: never analysed, and 0 is what a fresh table and a view say.
-        return RawTable(columns, keys, estimate if estimate > 0 else None)
+        return RawTable(columns, keys, estimate if estimate > 0 else None, "a foreign table" if foreign else "")
 
     def describe_query(self, connection: Any, sql: str) -> RawTable:
         cursor = connection.cursor()
