@@ -27,6 +27,7 @@ _GAP = 2
 _LONGEST_WHOLE = 26  # a timestamp with microseconds
 _NUMBERS = ("read", "written", "slices", "seconds")
 _DROPPED_FIRST = ("slices", "mode", "seconds", "written", "read")
+_LEAST_ADVICE = 40  # a narrower column would break words; the message says the same
 _DIFFERENCE = ("column", "before", "now", "change", "policy", "what to do")
 _ZERO_FRACTION = re.compile(r"(?<=:\d\d)\.0+$")
 
@@ -111,7 +112,7 @@ def _print_remarks(console: Console, tables: Sequence[TableResult]) -> None:
         say(f"[bold red]{kind}[/] {escape(named + message)}")
         for table in tables:
             if table.table in names and table.failure and table.failure.changes:
-                console.print(_build_difference(table.table, table.failure.changes))
+                console.print(_build_difference(console.width, table.table, table.failure.changes))
     for table in tables:
         if table.rows_deleted:
             say(f"{escape(table.table)}: {table.rows_deleted} rows that the source no longer has were deleted")
@@ -123,17 +124,22 @@ def _print_remarks(console: Console, tables: Sequence[TableResult]) -> None:
             say(f"{escape(table.table)}: {escape(table.remark)}")
 
 
-def _build_difference(name: str, changes: Sequence[ColumnChange]) -> Table:
-    """Return the columns that differ, those that stopped the table first."""
+def _build_difference(width: int, name: str, changes: Sequence[ColumnChange]) -> Table:
+    """Return the columns that differ, those that stopped the table first; with the advice where ``width`` has room."""
     shown = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, _GAP - 1, 0, 0), title=f"How {name} differs")
     shown.title_justify = "left"
-    for header in _DIFFERENCE:
-        shown.add_column(header, overflow="fold")
+    rows = []
     for change in sorted(changes, key=lambda change: not change.refused):
         style = "bold red" if change.refused else "green"
-        cells = (change.column, change.before, change.after, change.change)
-        advice = change.advice or "nothing: it would pass"
-        shown.add_row(*map(Text, cells), Text(change.policy, style), Text(advice))
+        told = [Text(cell) for cell in (change.column, change.before, change.after, change.change)]
+        rows.append((*told, Text(change.policy, style), Text(change.advice or "nothing: it would pass")))
+    facts = len(_DIFFERENCE) - 1
+    needed = sum(max(len(_DIFFERENCE[at]), *(row[at].cell_len for row in rows)) + _GAP for at in range(facts))
+    kept = facts if needed + _LEAST_ADVICE > width else len(_DIFFERENCE)
+    for header in _DIFFERENCE[:kept]:
+        shown.add_column(header, overflow="fold")
+    for row in rows:
+        shown.add_row(*row[:kept])
     return shown
 
 

@@ -137,7 +137,10 @@ def _check_kind(file: IntermediateFile, warehouse: str, log: IssueLog) -> None:
             reason = "on a local disk a hadoop catalog loses acknowledged commits; use hdfs://, or catalog_type sql"
             log.add((*CATALOG, "warehouse"), reason)
     elif len(given) != 1 and log.clean((*CATALOG, "database")) and log.clean((*CATALOG, "connection")):
-        log.add(CATALOG, "a sql catalog needs either 'database' (an SQLite file) or 'connection' (a postgresql connection)")
+        surplus = "; both are given, leave one out" if given else ""
+        log.add(
+            CATALOG, f"a sql catalog needs either 'database' (an SQLite file) or 'connection' (a postgresql one){surplus}"
+        )
 
 
 def _catalog_connection(name: str, connections: Connections, log: IssueLog) -> ConnectionSpec | None:

@@ -29,14 +29,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All changes; ``recased`` and ``swapped`` are (name before, name after) and are in no change of another kind."""
+    """All changes; ``recased`` and ``swapped`` are (name before, name after) and are in no change of another kind.
+
+    ``remade`` are names that another column of the source bears now: the one that had it was dropped.
+    """
 
     changes: tuple[Change, ...] = ()
     recased: tuple[tuple[str, str], ...] = ()
     swapped: tuple[tuple[str, str], ...] = ()
+    remade: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.changes or self.recased or self.swapped)
+        return bool(self.changes or self.recased or self.swapped or self.remade)
 
     def of(self, kind: ChangeKind) -> tuple[Change, ...]:
         """Return the changes of one kind."""
@@ -111,7 +115,7 @@ class _Comparison:
         for name, column in self.old.items():
             if name in self.new:
                 self._compare_one(column, self.new[name])
-        return Difference(tuple(self.found), tuple(recased.items()), self._swapped())
+        return Difference(tuple(self.found), tuple(recased.items()), self._swapped(), self._remade())
 
     def _add(self, kind: ChangeKind, before: ColumnSnapshot | None, after: ColumnSnapshot | None) -> None:
         self.found.append(Change(kind, before, after))
@@ -134,6 +138,20 @@ class _Comparison:
         # Of a column whose former name is free it is a rename; of one that is new at its own name, nothing.
         taken = [(before, after) for before, after in pairs if before in self.new or after in self.old]
         return tuple((before, after) for before, after in taken if before != after)
+
+    def _remade(self) -> tuple[str, ...]:
+        """Columns that were dropped and made anew under the same name, in the same relation."""
+        living = {column.identity for column in self.new.values()}
+        pairs = [(name, self.old[name].identity, column.identity) for name, column in self.new.items() if name in self.old]
+        return tuple(
+            name
+            for name, before, after in pairs
+            if before and after and before not in living and _relation(before) == _relation(after)
+        )
+
+
+def _relation(identity: str) -> str:
+    return identity.rpartition(".")[0]
 
 
 def _with_former(column: ColumnSnapshot, renamed: Mapping[str, str], old: Mapping[str, ColumnSnapshot]) -> ColumnSnapshot:

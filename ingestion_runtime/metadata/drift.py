@@ -12,7 +12,7 @@ from ingestion_runtime.model.endpoint import Shape
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.policy import ChangeKind, OnChange
 from ingestion_runtime.model.schema import ColumnChange, ColumnSnapshot
-from ingestion_runtime.model.spec import SinkFormat, TableSpec
+from ingestion_runtime.model.spec import Deletes, SinkFormat, TableSpec
 
 _UNKNOWN = "unknown"
 _CHANGES = {
@@ -27,6 +27,8 @@ _CHANGES = {
 _KEY = "missing key or incremental column"
 _CASE = "renamed in case only"
 _SWAP = "names exchanged"
+_REMADE = "dropped and made anew"
+_KEY_TYPE = "type of a key by which deletes are found"
 _UNFIT = "type that the table cannot hold"
 _TYPES = "let it pass with metadata.schema_policy.allow_type_changes: true ({0}: evolve)"
 _ADVICE = {
@@ -43,6 +45,9 @@ _ADVICE = {
     _KEY: "Restore it at the source; if it was renamed, correct primary_keys or incremental_column and run with --reload",
     _CASE: "Restore the name, or give it in query_sql",
     _SWAP: "Restore the names, or read the table anew: drop the target and run with --reload",
+    _REMADE: "Older rows would keep the values of the column that was dropped. Read the table anew with --reload, or let"
+    " them keep these with dropped: ignore",
+    _KEY_TYPE: "Cast it in query_sql to the table's type, or read the table anew with --reload",
     _UNFIT: "Cast it in query_sql to the table's type; or, with retyped: evolve, replace the table's column by a full"
     " refresh or --reload",
 }
@@ -72,6 +77,10 @@ def judge(difference: Difference, table: TableSpec, *, published: bool, replaces
     # Without a target there is no history to be mixed up.
     for before, after in difference.swapped if published else ():
         court.refuse(_SWAP, ColumnChange(after, before, after, ChangeKind.RENAMED, OnChange.FAIL, refused=True))
+    if published and not replaces and table.policy.dropped is OnChange.FAIL:
+        for name in difference.remade:
+            told = ColumnChange(name, name, name, ChangeKind.DROPPED, OnChange.FAIL, refused=True)
+            court.refuse(_REMADE, told, name)
     court.rise()
     return Verdict(tuple(court.told), court.shape())
 
@@ -160,6 +169,9 @@ class _Court:
             return _KEY
         if answer is OnChange.FAIL:
             return _CHANGES[change.kind]
+        hashed = change.name in self._table.primary_keys and self._table.deletes is not Deletes.IGNORE
+        if hashed and self._published and change.kind is ChangeKind.RETYPED and not self._replaceable(change):
+            return _KEY_TYPE
         unfit = self._published and change.kind is ChangeKind.RETYPED and answer is OnChange.EVOLVE
         if unfit and not self._replaceable(change) and not holds(*_types(change)):
             return _UNFIT
@@ -182,7 +194,9 @@ class _Court:
             case ChangeKind.WIDENED if ignored and self._published:
                 self._keep_type(change)
             case ChangeKind.RETYPED if self._published:
-                if not ignored and self._replaceable(change) and not holds(*_types(change)):
+                # A wish that came later is granted as soon as all rows are replaced.
+                wished = any(wish.column == change.name for wish in self._table.guardrails.wishes)
+                if not ignored and self._replaceable(change) and (wished or not holds(*_types(change))):
                     self._replaced.append(change.name)
                 else:
                     self._keep_type(change)

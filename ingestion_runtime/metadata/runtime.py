@@ -98,7 +98,7 @@ def _collect(
         return ()
     difference = compare(known, live)
     verdict = judge(difference, table, published=False, replaces=False)
-    if difference.swapped:
+    if difference.swapped or difference.remade:
         return ()  # judged by the target, if there is one; until then it must be known which column was which
     cache.save(source_id, replace(_remember(known, live, verdict, table), taken_at=live.taken_at))
     shown_later = table.sink is SinkFormat.ICEBERG

@@ -1,14 +1,15 @@
 """How far an incremental table may be read now: below every transaction that is still open at its source."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from ingestion_runtime.events.types import HorizonHeld, HorizonStuck, HorizonWaived
-from ingestion_runtime.model.cursor import Watermark
+from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import TerminalError, TransientError
 from ingestion_runtime.model.horizon import Ceiling, CursorClock, CursorSample, Horizon, HorizonPolicy
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.planning.horizon import fold_seconds, value_at, value_below
 from ingestion_runtime.strategies.context import ExecutionContext
 
@@ -27,6 +28,14 @@ class Reach:
     ceiling: Ceiling | None = None
     horizon: Horizon | None = None
     remark: str = ""
+
+    def with_waiting(self, rows: int) -> "Reach":
+        """Return the same with a remark for people, where somebody's transaction makes ``rows`` rows wait."""
+        holder = self.horizon is not None and (self.horizon.holder or self.horizon.prepared)
+        if self.horizon is None or not holder or self.remark:
+            return self
+        waiting = "1 row waits" if rows == 1 else f"{rows:,} rows wait"
+        return replace(self, remark=f"{waiting} for a later run: {self.horizon.reason}")
 
     def held(self, rows: int) -> HorizonHeld | HorizonStuck:
         """Return the event that tells of ``rows`` rows above the ceiling."""
@@ -59,7 +68,7 @@ def find_reach(context: ExecutionContext, lower: Watermark, *, first: bool) -> R
     if horizon.blind:
         raise TerminalError(
             f"{table.name}: rows of open transactions could be missed: {horizon.blind}.",
-            remedy=f"{horizon.grant} Or let a lag cover them: horizon 'lag' with lag_seconds above the longest transaction.",
+            remedy=_without_sight(table, horizon.grant),
             table=table.name,
             reason=horizon.blind,
         )
@@ -70,6 +79,17 @@ def find_reach(context: ExecutionContext, lower: Watermark, *, first: bool) -> R
         return _hold(context, lower, horizon, first=first)
     bound = value_below(horizon.moment, lower.type, clock.resolution, zone)
     return Reach(Ceiling(bound, value_at(horizon.now, lower.type, zone) if zone else None), horizon)
+
+
+def _without_sight(table: TableSpec, grant: str) -> str:
+    """Return what helps where transactions stay unseen: the grant, and what the configuration allows for this cursor."""
+    if table.incr_col_type is CursorType.TEXT:
+        waive = "horizon 'off' lets nothing cover them (a text cursor has no lag)"
+    elif table.incr_col_type is CursorType.INT:
+        waive = "let a lag cover them: horizon 'lag', and lag above what the ids grow by in the longest transaction"
+    else:
+        waive = "let a lag cover them: horizon 'lag' with lag_seconds above the longest transaction"
+    return f"{grant} Or {waive}." if grant else f"{waive[0].upper()}{waive[1:]}."
 
 
 def _by_samples(context: ExecutionContext, lower: Watermark, look: Horizon, *, first: bool) -> Reach:

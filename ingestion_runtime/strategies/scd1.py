@@ -54,6 +54,7 @@ class Scd1Strategy:
             context.emitter.emit(NullCursorRows(bounds.nulls, context.table.null_cursor.value))
         if bounds.held:
             context.emitter.emit(reach.held(bounds.held))
+            reach = reach.with_waiting(bounds.held)
         lag = context.lag_seconds
         upper = bounds.high
         fingerprint = _fingerprint(context, reread_set(upper or lower, lag, reads_nulls))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.errors import TerminalError, TransientError
 from ingestion_runtime.model.spec import RuntimeSpec
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class TableSession:
             for name in self._tool.catalogs():
                 java.sessionState().catalogManager().catalog(name).icebergCatalog().close()
         except Exception as error:  # noqa: BLE001 - how the table ended stands; the JVM may die just now
-            _LOG.warning("A catalog was not closed: %s", type(error).__name__)
+            _LOG.info("A catalog was not closed: %s", type(error).__name__)
 
 
 def _end(root: "SparkSession") -> None:
@@ -275,5 +275,15 @@ def _start(settings: SparkSettings) -> "SparkSession":
     with settings.log_file.open("ab") as log:
         launch: Any = launch_gateway
         gateway = launch(conf, popen_kwargs={"stdout": log, "stderr": log})
-    context = SparkContext(gateway=gateway, conf=conf)
-    return SparkSession(context)
+    try:
+        context = SparkContext(gateway=gateway, conf=conf)
+        return SparkSession(context)
+    except Exception as error:
+        master = conf.get("spark.master", "") or ""
+        if not master.startswith("spark://"):
+            raise
+        # A master that does not answer is given up by Spark after a minute, and its own words are of a stopped context.
+        raise TransientError(
+            f"Spark could not be started on the master {master}, see {settings.log_file}.",
+            remedy="Check that it runs and is reachable, then run the same command again.",
+        ) from error

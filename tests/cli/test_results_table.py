@@ -155,3 +155,21 @@ def test_programs_get_the_difference_with_the_failure() -> None:
         "advice": "Restore it",
     }
     assert second["failure"]["changes"] == []
+
+
+@pytest.mark.parametrize(("columns", "advised"), [(80, False), (120, True), (None, True)])
+def test_a_narrow_terminal_shows_what_differs_and_leaves_the_advice_to_the_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int | None, advised: bool
+) -> None:
+    """A column too narrow for a setting's name would break it in two; the message above the table holds it whole."""
+    setting = "metadata.schema_policy.allow_missing_columns"
+    change = ColumnChange("note", "varchar(20) (string)", "", "dropped", "fail", True, f"Set {setting}: true")
+    failure = Failure("TerminalError", f"sales.orders: gone. Set {setting}: true.", "0" * 16, 1, (change,))
+    lines = printed(
+        monkeypatch, capsys, (TableResult("sales.orders", "scd1", TableStatus.FAILED, failure=failure),), columns
+    )
+    (start,) = [number for number, line in enumerate(lines) if "How sales.orders differs" in line]
+    assert ("what to do" in lines[start + 1]) == advised
+    assert sum(setting in line for line in lines[:start]) == 1
+    assert any(line.split()[:3] == ["note", "varchar(20)", "(string)"] for line in lines[start:])
+    assert all(len(line.rstrip()) <= (columns or 160) for line in lines[start:-1])

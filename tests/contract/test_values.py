@@ -185,7 +185,9 @@ def test_every_value_of_other_sources_lands_as_the_client_prints_it(
 ) -> None:
     source = source_of(kind, tmp_path, request)
     source.create()
-    seen = load(source, Lake(tmp_path, source.connection, tables(source)), spark, 1)
+    # It shows nobody its transactions; none is open here.
+    connection = {**source.connection, "horizon": "off"} if kind == "singlestore" else source.connection
+    seen = load(source, Lake(tmp_path, connection, tables(source)), spark, 1)
     for landed in seen.landed.values():
         said = differences(source.columns(seen.zone), seen.printed, landed)
         assert not said, complaint(said)

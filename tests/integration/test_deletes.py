@@ -392,3 +392,23 @@ def test_a_reload_compares_with_nothing(shop: Shop) -> None:
     assert (result.status, result.rows_deleted) == (DONE, 0)
     assert shop.rows() == shop.source()
     shop.rest()
+
+
+def test_deletes_are_found_after_a_reload_gave_the_key_another_type(
+    postgres: PostgresDatabase, postgres_lake: Lake, spark: SparkSession
+) -> None:
+    """The key's column was replaced in the publishing commit: the runs that follow compare the new one."""
+    postgres.psql(
+        "CREATE TABLE t (id int, changed timestamptz);"
+        " INSERT INTO t SELECT g, TIMESTAMPTZ '2024-01-01+00' + g * INTERVAL '1 s' FROM generate_series(1, 30) g"
+    )
+    lake = with_tables(postgres_lake, scd1("t", "id"))
+    assert by_table(lake, spark)["public.t"].status is DONE
+    postgres.psql("ALTER TABLE t ALTER id TYPE text USING 'k' || id")
+    assert by_table(lake, spark)["public.t"].status is FAILED
+    assert by_table(lake, spark, reload=["public.t"])["public.t"].rows_written == 30
+    postgres.psql("DELETE FROM t WHERE id IN ('k7'); INSERT INTO t VALUES ('new', '2024-02-01+00')")
+    result = by_table(lake, spark)["public.t"]
+    assert (result.status, result.rows_deleted, result.rows_written) == (DONE, 1, 1)
+    printed = postgres.psql('SELECT id FROM t ORDER BY id COLLATE "C"').splitlines()
+    assert sorted(row["id"] for row in lake.rows("public.t")) == printed

@@ -172,6 +172,19 @@ def test_a_user_who_sees_no_transactions_is_refused_with_the_grant(shop: Shop, m
         mariadb_server.client("DROP USER blind@'%';")
 
 
+def test_singlestore_shows_no_transactions_and_is_refused_until_a_lag_covers_them(shop: Shop) -> None:
+    """A grant cannot help there, so none is asked for; the key to set is the one that the cursor has."""
+    shop.database.client("CREATE TABLE t (id int PRIMARY KEY, c int, d varchar(9)); INSERT INTO t VALUES (1, 1, 'a');")
+    remedies = (("int", "c", "horizon 'lag', and lag above"), ("text", "d", "Horizon 'off' lets nothing"))
+    for kind, column, remedy in remedies:
+        table = shop.table(kind, incremental_column=column)
+        refused = failure_of(shop.lakes.run(shop.lakes.lake(table, dialect="singlestore")))
+        assert (refused.exit_code, remedy.lower() in refused.message.lower(), "GRANT" in refused.message) == (1, True, False)
+        assert "lag_seconds" not in refused.message
+    covered = shop.lakes.lake(shop.table("int", horizon="lag", lag=5), dialect="singlestore")
+    assert only(shop.lakes.run(covered)).status is TableStatus.DONE
+
+
 def test_a_replica_is_refused(shop: Shop, mariadb_server: MariaServer) -> None:
     """It does not show the transactions of its primary."""
     shop.database.client(MOMENTS + OLD)

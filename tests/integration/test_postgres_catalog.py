@@ -9,6 +9,9 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyspark.sql import SparkSession
 
+from ingestion_runtime.config import load_configuration
+from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
+from ingestion_runtime.model.errors import TerminalError
 from tests.faults.gaps import Hold, Process
 from tests.faults.shop import ORDERS, STOCK, Row, Shop, make_lake
 from tests.lake import Lake
@@ -90,6 +93,26 @@ def test_a_wrong_password_of_the_catalog_ends_the_run_before_its_first_effect(la
     assert "metastore" in ended.stderr
     assert "wrong" not in ended.stderr + ended.stdout
     assert not (configuration.root / "state.db").exists()
+
+
+def test_a_catalog_role_that_may_not_create_tables_is_told_what_to_grant(
+    postgres: PostgresDatabase, lake: tuple[Lake, Shop]
+) -> None:
+    """Not a statement of SQL and not a stack; after the grant the same catalog works."""
+    role = role_of(postgres)
+    postgres.psql(f"REVOKE CREATE ON SCHEMA public FROM {role}", superuser=True)
+    spec = load_configuration(lake[0].path).runtime.catalog
+    assert spec is not None
+    catalog = IcebergCatalog(spec)
+    try:
+        with pytest.raises(TerminalError, match=r"metastore.*permission denied.*GRANT CREATE ON SCHEMA public") as refused:
+            catalog.create_namespace(("shop", "orders"))
+        assert "CREATE TABLE" not in str(refused.value)
+        postgres.psql(f"GRANT CREATE ON SCHEMA public TO {role}", superuser=True)
+        catalog.create_namespace(("shop", "orders"))
+        assert catalog.location(("shop", "orders")) is None
+    finally:
+        catalog.close()
 
 
 def _rows(postgres: PostgresDatabase, lake: Lake, name: str) -> list[Row]:

@@ -100,7 +100,10 @@ class IcebergCatalog:
         with self._lock:
             if self._sql_client is None:
                 self._database.prepare()
-                self._sql_client = open_sql_catalog(self._spec, self._engine_locked())
+                try:
+                    self._sql_client = open_sql_catalog(self._spec, self._engine_locked())
+                except DBAPIError as error:
+                    raise self._database.translate(error) from error
             return self._sql_client
 
     def create_namespace(self, identifier: tuple[str, ...]) -> None:
@@ -112,6 +115,10 @@ class IcebergCatalog:
             except IntegrityError:
                 # Another process was faster: its row is the one we wanted.
                 return
+            except DBAPIError as error:
+                if self._database is None:
+                    raise
+                raise self._database.translate(error) from error
 
     def close(self) -> None:
         """Close connections."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
 
 _BUSY_SECONDS = 30
+_NOT_ALLOWED = "42501"
 
 
 class CatalogDatabase(Protocol):
@@ -102,6 +103,13 @@ class PostgresCatalog:
         return getattr(error.orig, "sqlstate", None) == "42P01"
 
     def translate(self, error: DBAPIError) -> IngestionError:
+        if getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED:
+            said = str(error.orig).splitlines()[0]
+            return TerminalError(
+                f"The Iceberg catalog of connection {self._spec.name!r} cannot be used: {said}.",
+                remedy="Let its user create tables in the database (GRANT CREATE ON SCHEMA public), or read and write"
+                " iceberg_tables and iceberg_namespace_properties where they are.",
+            )
         return self._database.translate(error) or TransientError(str(error.orig), remedy="Run the same command again.")
 
     def jdbc(self) -> dict[str, str]:

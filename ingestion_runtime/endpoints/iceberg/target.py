@@ -106,7 +106,7 @@ class IcebergTarget:
             # A row that is marked as deleted is written anew, but nobody would call it a row that was brought.
             added=int(summary["added-records"] or 0) - (payload.deleted if self._table.deletes is Deletes.SOFT else 0),
             changed=batch.write is WriteMode.REPLACE or moved > 0,
-            buried=self._writer.count_buried(branch, str(head.snapshot), payload) if buries else None,
+            buried=self._writer.count_buried(branch, payload) if buries else None,
             replaced=tuple(c.removeprefix(NEXT_PREFIX) for c in columns if c.startswith(NEXT_PREFIX)),
         )
 

@@ -138,14 +138,14 @@ class BranchWriter:
         merged = winners.unionByName(gone.selectExpr("*", f"true AS {_GONE}"), allowMissingColumns=True)
         merged.createOrReplaceTempView(_MERGED)
 
-    def count_buried(self, branch: str, base: str, payload: Payload) -> Buried:
-        """Measure a branch with tombstones against its base, by scans of the key columns."""
+    def count_buried(self, branch: str, payload: Payload) -> Buried:
+        """Measure a branch with tombstones against main, by scans of the key columns."""
         spark = self._tables.session()
         keys = ", ".join(map(quote, self._table.primary_keys))
         mark = quote(DELETED_AT)
         soft = self._table.deletes is Deletes.SOFT
         branched = f"{self._name}.{quote(f'branch_{branch}')}"
-        stood = spark.sql(f"SELECT * FROM {self._name} VERSION AS OF {int(base)}")
+        stood = spark.table(self._name)
         marked = soft and DELETED_AT in stood.columns  # not before the first batch with soft deletes
         (stood.where(f"{mark} IS NULL") if marked else stood).createOrReplaceTempView("ingest_stood")
         live = f"SELECT {keys} FROM {branched}" + (f" WHERE {mark} IS NULL" if soft else "")

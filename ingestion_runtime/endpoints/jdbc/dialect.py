@@ -20,7 +20,7 @@ from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 class RawTable:
     """A relation as its catalog describes it. ``estimated_rows`` is the catalog's guess, None where it has none.
 
-    ``elsewhere`` says what it is where another server's transactions write it, which this one cannot show.
+    ``elsewhere`` says what it is where transactions write it that this server does not show.
     """
 
     columns: tuple[RawColumn, ...]

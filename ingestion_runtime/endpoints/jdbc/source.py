@@ -104,8 +104,8 @@ class JdbcSource:
         elsewhere = self._describe_once().elsewhere
         if look is None or not elsewhere:
             return look
-        why = f"it is {elsewhere}: the transactions that write it are at another server"
-        return replace(look, moment=None, blind=why, grant="Read it at its own server.")
+        why = f"it is {elsewhere}, and the transactions that write it are not shown"
+        return replace(look, moment=None, blind=why, grant="Read it where it is written.")
 
     def clock(self) -> CursorClock | None:
         """Return how the cursor tells time; None where it is no clock."""

@@ -92,7 +92,7 @@ def test_a_hadoop_catalog_lies_in_its_warehouse(desk: Any) -> None:
     ("place", "at", "message"),
     [
         ({"warehouse": "w"}, "", "needs either 'database'"),
-        ({"warehouse": "w", "database": "c.db", "connection": "sales"}, "", "needs either 'database'"),
+        ({"warehouse": "w", "database": "c.db", "connection": "sales"}, "", "both are given, leave one out"),
         ({"warehouse": "w", "connection": "sale"}, "/connection", "there is no such connection"),
         ({"warehouse": "w", "connection": "file"}, "/connection", "must be a postgresql connection"),
         ({"catalog_type": "hadoop", "warehouse": "w"}, "/warehouse", "loses acknowledged commits"),

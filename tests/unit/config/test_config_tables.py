@@ -317,3 +317,5 @@ def test_a_fraction_of_deletes_needs_deletes(desk: Any) -> None:
     """It would look like a guard and be none."""
     assert set(desk.refuse(change(max_delete_fraction=0.5))) == {"/tables/0/max_delete_fraction"}
     assert set(desk.refuse(change(deletes="hard", max_delete_fraction=1.5))) == {"/tables/0/max_delete_fraction"}
+    wrong = desk.refuse(change(deletes="hard", max_delete_fraction="0.5"))
+    assert wrong == {"/tables/0/max_delete_fraction": "must be a number"}

@@ -9,9 +9,9 @@ import pytest
 from ingestion_runtime.metadata.difference import Difference, as_published, compare, follow
 from ingestion_runtime.metadata.drift import Verdict, judge
 from ingestion_runtime.model.errors import TerminalError
-from ingestion_runtime.model.policy import ChangeKind, OnChange, SchemaPolicy
+from ingestion_runtime.model.policy import ChangeKind, ColumnWish, Guardrail, Guardrails, OnChange, SchemaPolicy
 from ingestion_runtime.model.schema import ColumnSnapshot, TableSnapshot
-from ingestion_runtime.model.spec import PartitionField, SinkFormat, TableSpec
+from ingestion_runtime.model.spec import Deletes, PartitionField, SinkFormat, TableSpec
 
 TABLE = TableSpec(
     schema="shop", table="orders", mode="scd1", connection="c", primary_keys=("id",), incremental_column="changed"
@@ -197,6 +197,40 @@ def test_a_name_that_another_column_took_over_is_noticed() -> None:
             judge(difference, every(answer), published=True, replaces=False)
     plain = difference_of(before, snapshot(column("b", "7.1"), column("c", "7.2")))
     assert (plain.swapped, found(plain)) == ((), [("renamed", "a", "b"), ("added", None, "c")])
+
+
+def test_a_column_made_anew_under_its_name_counts_as_dropped() -> None:
+    """Where the source numbers its columns: older rows would keep the dropped one's values. All rows read anew have none,
+    and `dropped: ignore` says that they may."""
+    before, after = snapshot(column("a", "7.1")), snapshot(column("a", "7.2"))
+    difference = difference_of(before, after)
+    assert difference.remade == ("a",)
+    with pytest.raises(TerminalError, match="dropped and made anew: a"):
+        judge(difference, TABLE, published=True, replaces=False)
+    for table, replaces in ((TABLE, True), (answering(dropped="ignore"), False), (answering(dropped="evolve"), False)):
+        assert not judge(difference, table, published=True, replaces=replaces).changes
+    assert not difference_of(before, snapshot(column("a", "8.1"))), "another table under the same name"
+    assert not difference_of(snapshot(column("a")), after), "nothing was known of it"
+
+
+def test_a_key_by_which_deletes_are_found_keeps_its_type() -> None:
+    """The table's text '007' and the source's number 7 would be two keys, or one, depending on who compares."""
+    before, after = snapshot(id="string"), snapshot(id="int64")
+    following = replace(answering(retyped="evolve"), deletes=Deletes.HARD)
+    with pytest.raises(TerminalError, match="type of a key by which deletes are found: id"):
+        ruled(following, before, after)
+    assert ruled(replace(following, deletes=Deletes.IGNORE), before, after).shape.landing
+    assert ruled(following, before, after, replaces=True).changes
+
+
+def test_a_wish_that_came_later_is_granted_when_all_rows_are_replaced() -> None:
+    """The table's text would hold the numbers; the wish is for numbers."""
+    before, after = snapshot(a="string"), snapshot(a="decimal128(10, 2)")
+    wish = ColumnWish("a", "decimal128(10, 2)", Guardrail.FAIL)
+    wishing = replace(every("evolve"), guardrails=Guardrails(wishes=(wish,)))
+    assert ruled(wishing, before, after, replaces=True).shape.replaced == ("a",)
+    assert ruled(wishing, before, after).shape.landing == (pa.field("a", pa.string()),)
+    assert ruled(every("evolve"), before, after, replaces=True).shape.replaced == ()
 
 
 def test_the_target_decides_what_there_was_before() -> None:

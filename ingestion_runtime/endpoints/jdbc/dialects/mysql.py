@@ -20,7 +20,13 @@ from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
 from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, fetch
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_catalog import describe_fields, describe_relation, list_relations
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_errors import advice, fault_of
-from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import mark_own, read_horizon, remember_own, resolution
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import (
+    mark_own,
+    read_horizon,
+    remember_own,
+    resolution,
+    unseen_horizon,
+)
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_keys import key_hash
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_types import MEASURES, land, land_as
 from ingestion_runtime.model.cursor import CursorType, Watermark
@@ -65,6 +71,8 @@ class MySQL:
     transactions: str | None
     #: SQL for the time zone in which the server itself tells the time.
     server_zone: str = "@@global.time_zone"
+    #: Whether the server lists its open transactions, at least for a user with the grant.
+    shows_transactions: bool = True
     default_port: int = 3306
 
     shares_snapshots: ClassVar[bool] = False
@@ -178,7 +186,7 @@ class MySQL:
         }.get(kind)
 
     def horizon(self, connection: Any) -> Horizon | None:
-        return read_horizon(connection)
+        return read_horizon(connection) if self.shows_transactions else unseen_horizon(connection)
 
     def resolution(self, column: SourceColumn) -> int:
         return resolution(column.native_type)

@@ -9,6 +9,8 @@ from ingestion_runtime.endpoints.jdbc.dialects.mysql_types import text_kind
 from ingestion_runtime.model.spec import TableSpec
 
 _SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys', 'memsql', 'cluster')"
+# Their transactions, or those of the servers behind them, are not in innodb_trx.
+_UNSHOWN = frozenset({"rocksdb", "tokudb", "spider", "federated", "connect", "ndbcluster", "s3"})
 _UNSIGNED, _ENUM, _SET = 32, 256, 2048  # flags of a result's field
 _BINARY = 63  # the number of the character set that is none
 _NUMBERS = {1: "tinyint", 2: "smallint", 9: "mediumint", 3: "int", 8: "bigint"}
@@ -22,8 +24,8 @@ def describe_relation(connection: Any, schema: str, table: str, spec: TableSpec)
     """Return the description of a table or view, ``schema`` and ``table`` as literals; None when there is none."""
     where = f"WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table}"
     # The catalog compares names without regard to case; the server itself, as it was set up.
-    found = fetch(connection, f"SELECT TABLE_NAME, TABLE_ROWS FROM information_schema.TABLES {where}")
-    names = dict(found)
+    found = fetch(connection, f"SELECT TABLE_NAME, TABLE_ROWS, ENGINE FROM information_schema.TABLES {where}")
+    names = {listed: (rows, engine) for listed, rows, engine in found}
     name = spec.table if spec.table in names else next(iter(names), None)
     if name is None or (name != spec.table and not _ignores_case(connection)):
         return None
@@ -39,7 +41,9 @@ def describe_relation(connection: Any, schema: str, table: str, spec: TableSpec)
         " ORDER BY SEQ_IN_INDEX",
     )
     # 0 is what a fresh table says, NULL a view.
-    return RawTable(columns, tuple(key for key, owner in keys if owner == name), int(names[name] or 0) or None)
+    estimate, engine = names[name]
+    elsewhere = f"kept by the engine {engine}" if str(engine or "").lower() in _UNSHOWN else ""
+    return RawTable(columns, tuple(key for key, owner in keys if owner == name), int(estimate or 0) or None, elsewhere)
 
 
 def describe_fields(connection: Any, sql: str, quote: Callable[[str], str]) -> tuple[RawColumn, ...]:

@@ -70,6 +70,11 @@ def read_horizon(connection: Any) -> Horizon:
             _run(connection, "SET time_zone = '+00:00'")
 
 
+def unseen_horizon(connection: Any) -> Horizon:
+    """Return the horizon of a server that lists transactions for nobody: only the present is known."""
+    return Horizon(_now(connection), None, blind="this server does not show its open transactions")
+
+
 def resolution(native_type: str) -> int:  # noqa: ARG001 - the same for all
     """Return the microseconds to which values are cut: NOW() has none of them unless it is asked for some."""
     return _MICROS

@@ -47,6 +47,17 @@ JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE t.typtype <> 'd' ORDER BY l.place
 """
 
+# Rows of foreign tables and of subscriptions are written by transactions that this server does not show.
+_RELATION = """
+SELECT c.oid::bigint, c.reltuples::bigint, CASE
+         WHEN c.relkind = 'f' OR EXISTS (SELECT FROM pg_catalog.pg_inherits i
+           JOIN pg_catalog.pg_class f ON f.oid = i.inhrelid WHERE i.inhparent = c.oid AND f.relkind = 'f')
+         THEN 'a foreign table, or has one for a part'
+         WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel r WHERE r.srrelid = c.oid)
+         THEN 'filled by a subscription' ELSE '' END
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+"""
+
 _KEYS = """
 SELECT a.attname::text FROM pg_catalog.pg_index i
 CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place)
@@ -254,14 +265,12 @@ class PostgreSQL:
     def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
         found = fetch(
             connection,
-            "SELECT c.oid::bigint, c.reltuples::bigint, c.relkind = 'f' FROM pg_catalog.pg_class c"
-            " JOIN pg_catalog.pg_namespace n"
-            f" ON n.oid = c.relnamespace WHERE n.nspname = {_text(table.schema)} AND c.relname = {_text(table.table)}"
+            f"{_RELATION} WHERE n.nspname = {_text(table.schema)} AND c.relname = {_text(table.table)}"
             " AND c.relkind IN ('r', 'v', 'm', 'f', 'p')",
         )
         if not found:
             return None
-        oid, estimate, foreign = found[0]
+        oid, estimate, elsewhere = found[0]
         columns = _columns(
             connection,
             "SELECT attnum::int, attname::text, atttypid, atttypmod, attnotnull FROM pg_catalog.pg_attribute"
@@ -270,7 +279,7 @@ class PostgreSQL:
         )
         keys = tuple(name for (name,) in fetch(connection, _KEYS.format(oid=oid)))
         # -1: never analysed, and 0 is what a fresh table and a view say.
-        return RawTable(columns, keys, estimate if estimate > 0 else None, "a foreign table" if foreign else "")
+        return RawTable(columns, keys, estimate if estimate > 0 else None, elsewhere)
 
     def describe_query(self, connection: Any, sql: str) -> RawTable:
         cursor = connection.cursor()
