@@ -2,7 +2,8 @@
 
 PYTHON ?= python3.11
 PYTEST_ARGS ?=
-# A file stays in one process, so that the servers and sessions it shares are started once.
+# A file stays in one process, so that the servers and sessions it shares are started once. In the order of their folders:
+# the unit tests come last and are short, so that no process ends long before the other.
 WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -40,7 +41,7 @@ picture: install  ## Draw docs/images/run.svg from a real run of the demo
 
 test: install servers  ## All tests, on real servers (PYTEST_ARGS="tests/unit -x" for a part)
 	$(BIN)/python -m ingestion_runtime.tools.jars
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 soak: install servers  ## A longer schedule of overlapping transactions (SEED=n for another one)
 	INGESTION_SOAK_TRANSACTIONS=20000 INGESTION_SOAK_RUNS=400 INGESTION_SOAK_SEED=$(or $(SEED),4) \

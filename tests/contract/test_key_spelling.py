@@ -32,8 +32,6 @@ INSERT INTO every_type (flag, small, big, price, exact, name, code, id, data, da
     TIMESTAMPTZ '2024-01-01+00' + g * INTERVAL '1 h'
   FROM generate_series(1, 200) g;
 CREATE TABLE one_text AS SELECT name, changed FROM every_type;
-CREATE TABLE one_moment AS SELECT zoned, changed FROM every_type;
-CREATE TABLE one_number AS SELECT n, changed FROM every_type;
 """
 SQLITE = """
 CREATE TABLE every_type (n INTEGER, flag BOOLEAN, price DECIMAL(12,3), name TEXT, loose, data BLOB, day DATE,
@@ -47,8 +45,6 @@ INSERT INTO every_type (n, flag, price, name, loose, data, day, local)
   SELECT i, i % 2, i / 8.0, 'k' || i, i, CAST('d' || i AS BLOB), date('1970-01-01', i || ' days'),
     datetime('2024-01-01', i || ' seconds') FROM g;
 CREATE TABLE one_text AS SELECT name, changed FROM every_type;
-CREATE TABLE one_moment AS SELECT local, changed FROM every_type;
-CREATE TABLE one_number AS SELECT n, changed FROM every_type;
 """
 MARIADB = """
 CREATE TABLE every_type (n bigint unsigned, tiny tinyint(1), filled int(8) zerofill, price decimal(12,3), name varchar(40),
@@ -68,16 +64,15 @@ INSERT INTO every_type (n, tiny, filled, price, name, folded, code, data, fixed,
     TIMESTAMP '2024-01-01 00:00:00' + INTERVAL seq HOUR
   FROM seq_1_to_200;
 CREATE TABLE one_text AS SELECT name, changed FROM every_type;
-CREATE TABLE one_moment AS SELECT zoned, changed FROM every_type;
-CREATE TABLE one_number AS SELECT n, changed FROM every_type;
 """
 ROWS = 203
 KEYS = {
-    "postgresql": ("n flag small big price exact name code id data day local zoned", "name", "zoned", "n"),
-    "sqlite": ("n flag price name loose data day local", "name", "local", "n"),
-    "mariadb": ("n tiny filled price name folded code data fixed id day local zoned", "name", "zoned", "n"),
+    "postgresql": ("n flag small big price exact name code id data day local zoned", "name"),
+    "sqlite": ("n flag price name loose data day local", "name"),
+    "mariadb": ("n tiny filled price name folded code data fixed id day local zoned", "name"),
 }
-NAMES = ("every_type", "one_text", "one_moment", "one_number")
+# All types as parts of one key, and a key of one column, whose spelling has nothing around it.
+NAMES = ("every_type", "one_text")
 
 Connection = dict[str, Any]
 
@@ -134,9 +129,7 @@ def test_keys_of_every_type_are_hashed_alike_and_deletes_among_them_found(
     assert {(table.status, table.rows_written) for table in loaded.tables} == {(TableStatus.DONE, ROWS)}, loaded
     found = [line for line in lake.events() if line["event"] == "deletes_found"]
     assert {line["table"]: line["differing"] for line in found} == {f"{schema}.{name}": 0 for name in NAMES}
-    moment = KEYS[dialect][2]
     change("DELETE FROM every_type WHERE name = 'a,b:c'; DELETE FROM one_text WHERE name = 'a,b:c';")
-    change(f"DELETE FROM one_moment WHERE {moment} > '2037-01-01'; DELETE FROM one_number WHERE n = 7;")
 
     again = lake.run(spark)
 

@@ -63,7 +63,9 @@ class IcebergKeys:
         base, brought = self._base(spark, snapshot), self._files(spark, staged)
         arrived = spark.read.parquet(moved) if buckets else brought.limit(0)
         arrived.createOrReplaceTempView(_MOVED)
-        named = spark.createDataFrame([(name,) for name in sorted(buckets)], "ingest_bucket string")
+        # As one text: rows from Python would need processes of Python's beside the JVM, at some seconds a run.
+        listed = {"names": ",".join(sorted(buckets))}
+        named = spark.sql("SELECT explode(split(:names, ',')) AS ingest_bucket", listed)
         # Spark does not know how few they are, and would sort the table's keys to meet them.
         functions.broadcast(named).createOrReplaceTempView(_BUCKETS)
         brought.distinct().createOrReplaceTempView(_STAGED)
