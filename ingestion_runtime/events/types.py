@@ -111,8 +111,7 @@ class TableDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class TableFailed(Event):
-    """A table failed; ``stack_hash`` groups equal failures, ``exit_code`` is what it means for the process, ``changes`` how
-    the source's columns differ where that stopped it."""
+    """A table failed; ``stack_hash`` groups equal failures, ``exit_code`` is what it means for the process."""
 
     name: ClassVar[str] = "table_failed"
     level: ClassVar[str] = "error"
@@ -124,7 +123,6 @@ class TableFailed(Event):
     remedy: str = ""
     seconds: float = 0.0
     stack: str = ""
-    changes: tuple[ColumnChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

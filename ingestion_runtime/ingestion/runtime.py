@@ -109,7 +109,6 @@ def _fail(run: RunContext, table: TableSpec, raised: Exception, seconds: float) 
             remedy=error.remedy,
             seconds=round(seconds, 3),
             stack=stack_text(raised),
-            changes=failure.changes,
         )
     )
     stopped = isinstance(error, InterruptedRunError)

@@ -29,19 +29,10 @@ from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, 
 from ingestion_runtime.model.endpoint import IngestColumns
 from ingestion_runtime.model.errors import ConfigError, SpoiltBatchError, TerminalError, TransientError
 from ingestion_runtime.model.spec import ConnectionSpec, PartitionRead, TableSpec
+from tests.readings import Reference
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
 INGEST = IngestColumns("run-1", date(2026, 1, 2), datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC), "shop", "0001")
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A password that is known only when it is asked for."""
-
-    value: str
-
-    def resolve(self) -> str:
-        return self.value
 
 
 def connection_of(server: PostgresDatabase | PostgresServer, **changes: Any) -> ConnectionSpec:

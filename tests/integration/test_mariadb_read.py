@@ -30,17 +30,8 @@ from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, 
 from ingestion_runtime.model.endpoint import Shape
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
+from tests.readings import Reference
 from tests.servers.mariadb import MariaDatabase, MariaServer
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A password that is known only when it is asked for."""
-
-    value: str
-
-    def resolve(self) -> str:
-        return self.value
 
 
 @dataclass
