@@ -19,22 +19,13 @@ from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import ConnectionSpec, Tls
 from tests.miniature import SmallLakes, failure_of, only, scd1, told, wait_until
+from tests.readings import Reference
 from tests.servers.mariadb import MariaDatabase, MariaServer
 
 SECOND = 1_000_000
 MOMENTS = "CREATE TABLE t (id int PRIMARY KEY, c timestamp(6) NOT NULL DEFAULT now(6));"
 OLD = "INSERT INTO t VALUES (1, now(6) - INTERVAL 1 HOUR), (2, now(6) - INTERVAL 2 HOUR);"
 PAUSE = "SELECT sleep(2.1);"
-
-
-class Reference:
-    """A password as the configuration refers to it."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def resolve(self) -> str:
-        return self._value
 
 
 class Shop:

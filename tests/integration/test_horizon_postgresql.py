@@ -19,6 +19,7 @@ from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import ConnectionSpec
 from tests.lake import Lake
 from tests.miniature import SmallLakes, failure_of, only, scd1, told, wait_until
+from tests.readings import Reference
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 
 
@@ -346,16 +347,6 @@ def test_our_own_reads_hold_nothing_back_and_nobody_elses_name_helps(shop: Shop,
             assert look is not None
             assert f"pid {twin.info.backend_pid}" in look.holder
     source.close()
-
-
-class Reference:
-    """A password as the configuration refers to it."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def resolve(self) -> str:
-        return self._value
 
 
 WALLS = "CREATE TABLE t (id int PRIMARY KEY, c timestamp NOT NULL DEFAULT localtimestamp);"
