@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.endpoints.jdbc.extract import JdbcReader
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.model.cursor import Slice
 from ingestion_runtime.model.spec import ConnectionSpec, PartitionRead, TableSpec
@@ -49,7 +49,7 @@ class Reading:
             password=Reference(server.password),
             jdbc_properties=tuple(properties.items()),
         )
-        return JdbcSource(table, Database(spec, dialect_for(spec.dialect)), JdbcReader(self))
+        return JdbcSource(table, Database(spec, dialect_for(spec.dialect)), SparkReader(self))
 
     def land(self, source: JdbcSource, piece: Slice | None = None) -> Path:
         """Read a slice, or the whole table, and return where its files lie."""

@@ -176,6 +176,8 @@ class RuntimeFile(FilePart):
     """Lag of tables that name none; not for int and text cursors."""
     write_format: Literal["parquet"] = "parquet"
     compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
+    engine: Literal["auto", "arrow", "spark"] = "spark"
+    memory_mb: Annotated[int, Field(ge=64, le=1_048_576)] = 512
     finalize_full_refresh: bool = True
     """false: a full refresh ends when the batch is in raw."""
     intermediate: IntermediateFile | None = None
@@ -310,6 +312,7 @@ class TableFile(FilePart):
     """A SELECT that is read in place of the table."""
     partition_read: PartitionReadFile | None = None
     fetch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    engine: Literal["auto", "arrow", "spark"] | None = None
     intermediate: TableIntermediateFile = Field(default_factory=TableIntermediateFile)
     null_keys: Literal["refuse", "quarantine"] = "refuse"
     """What happens to rows with a NULL in the primary key."""

@@ -15,6 +15,7 @@ from ingestion_runtime.model.policy import SchemaPolicy
 from ingestion_runtime.model.spec import (
     CatalogSpec,
     ConnectionSpec,
+    Engine,
     LoggingSpec,
     MetadataSpec,
     RuntimeSpec,
@@ -65,6 +66,8 @@ def build_runtime(
         max_parallel_tables=file.max_parallel_tables,
         lag_seconds=file.lag_seconds,
         compression=file.compression,
+        engine=Engine(file.engine),
+        memory_mb=file.memory_mb,
         finalize_full_refresh=file.finalize_full_refresh,
         slicing=SlicingPolicy(**file.scd1_slicing.model_dump()),
         spark=_build_spark(file.spark, log),

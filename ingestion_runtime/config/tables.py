@@ -16,7 +16,16 @@ from ingestion_runtime.model.columns import INGEST_PREFIX
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.horizon import HorizonPolicy
 from ingestion_runtime.model.policy import Guardrails, SchemaPolicy
-from ingestion_runtime.model.spec import Deletes, NullCursor, NullKeys, PartitionField, PartitionRead, SinkFormat, TableSpec
+from ingestion_runtime.model.spec import (
+    Deletes,
+    Engine,
+    NullCursor,
+    NullKeys,
+    PartitionField,
+    PartitionRead,
+    SinkFormat,
+    TableSpec,
+)
 
 UNSAFE_IN_NAMES = set("/\\=:*?[]{}%#")
 LONGEST_NAME = 200
@@ -63,6 +72,7 @@ def build_table(file: TableFile, at: Location, context: TableContext) -> TableSp
         query_sql=file.query_sql,
         partition_read=_partition_read(file.partition_read, (*at, "partition_read"), log),
         fetch_size=file.fetch_size,
+        engine=None if file.engine is None else Engine(file.engine),
         partition=_partition(file.intermediate.partition, (*at, "intermediate", "partition"), log),
         merge_filter=file.intermediate.merge_filter,
         null_keys=NullKeys(file.null_keys),

@@ -1,15 +1,19 @@
 """Which source and which target a table gets: from its spec and its connection, and nowhere else."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from ingestion_runtime.endpoints.engine import EngineChoice, EngineFacts, EngineSwitch
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
 from ingestion_runtime.endpoints.iceberg.keys import IcebergKeys
 from ingestion_runtime.endpoints.iceberg.target import IcebergTarget
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
+from ingestion_runtime.endpoints.jdbc.arrow_reader import ArrowReader
+from ingestion_runtime.endpoints.jdbc.chosen import ChosenReader
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.endpoints.jdbc.extract import JdbcReader
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.endpoints.parquet import ParquetTarget
 from ingestion_runtime.endpoints.raw import RawZone
@@ -18,18 +22,21 @@ from ingestion_runtime.model.endpoint import MetadataCapableEndpoint, SourceEndp
 from ingestion_runtime.model.errors import ConfigError
 from ingestion_runtime.model.spec import Configuration, Deletes, SinkFormat, TableSpec
 from ingestion_runtime.model.target import TargetKeyReader, TargetTable
-from ingestion_runtime.tools.files import Files
+from ingestion_runtime.tools.files import Files, is_hdfs
+from ingestion_runtime.tools.parquet_writer import ParquetSettings
 from ingestion_runtime.tools.spark import SparkTool, TableSession
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Both ends of one table, and its place in raw between them. ``keys`` only where deletes are looked for."""
+    """Both ends of one table, its place in raw between them, and what moves its rows. ``keys`` only where deletes are looked
+    for."""
 
     source: SourceEndpoint
     target: TargetTable
     raw: RawZone
     keys: TargetKeyReader | None
+    engine: EngineSwitch
 
 
 class EndpointFactory:
@@ -58,14 +65,44 @@ class EndpointFactory:
         spec = catalog.connection if catalog and table.sink is SinkFormat.ICEBERG else None
         return (table.connection,) if spec is None else (table.connection, spec.name)
 
-    def build_endpoints(self, table: TableSpec, session: TableSession) -> Endpoints:
-        """Return source, target and raw zone of a table; nothing is connected yet."""
-        reader = JdbcReader(session, self._configuration.runtime.compression)
-        source = JdbcSource(table, self.database(table.connection), reader)
-        raw = RawZone(self._configuration.runtime.raw_root, table, self._files)
-        return Endpoints(source, self.build_target(table, session), raw, self._build_keys(table, session))
+    def build_endpoints(
+        self, table: TableSpec, session: TableSession, tell: Callable[[str, EngineChoice], None] = lambda _, __: None
+    ) -> Endpoints:
+        """Return source, target and raw zone of a table; nothing is connected yet. ``tell`` hears which engine is chosen."""
+        runtime = self._configuration.runtime
+        switch = EngineSwitch(lambda: self._facts(table, source), tell)
+        spark = SparkReader(session, runtime.compression)
+        arrow = ArrowReader(self._parquet_settings(), self._files)
+        source = JdbcSource(table, self.database(table.connection), ChosenReader(switch, spark, arrow))
+        raw = RawZone(runtime.raw_root, table, self._files)
+        keys = self._build_keys(table, session, switch)
+        return Endpoints(source, self.build_target(table, session, switch), raw, keys, switch)
 
-    def build_target(self, table: TableSpec, session: TableSession) -> TargetTable:
+    def _facts(self, table: TableSpec, source: JdbcSource) -> EngineFacts:
+        runtime = self._configuration.runtime
+        dialect = self.database(table.connection).dialect
+        places = {"staging.root": runtime.staging.root, "raw_root": runtime.raw_root}
+        if runtime.catalog is not None and table.sink is SinkFormat.ICEBERG:
+            places["the warehouse"] = runtime.catalog.warehouse
+        return EngineFacts(
+            table=table.name,
+            wanted=table.engine or runtime.engine,
+            dialect=dialect.name,
+            streams=dialect.streams,
+            far=tuple(name for name, place in places.items() if is_hdfs(place)),
+            master=runtime.spark.master,
+            estimated_bytes=source.described().estimated_bytes,
+            memory_mb=runtime.memory_mb,
+        )
+
+    def _parquet_settings(self) -> ParquetSettings:
+        """Return how files are written: each table that is read at the same time has its share of the memory."""
+        runtime = self._configuration.runtime
+        codec = runtime.compression
+        share = runtime.memory_mb * 2**20 // max(1, runtime.max_parallel_tables)
+        return ParquetSettings("none" if codec == "none" else codec, group_bytes=max(4 * 2**20, min(48 * 2**20, share // 4)))
+
+    def build_target(self, table: TableSpec, session: TableSession, switch: EngineSwitch) -> TargetTable:
         """Return where a table is published."""
         runtime = self._configuration.runtime
         if table.sink is SinkFormat.PARQUET:
@@ -73,16 +110,16 @@ class EndpointFactory:
         if self._catalog is None:
             raise ConfigError(f"{table.name} goes to Iceberg, and there is no catalog.", remedy="Set runtime.intermediate.")
         writer = BranchWriter(session, self._catalog.name, self._catalog.identifier(table), table)
-        return IcebergTarget(self._catalog, table, writer, runtime.compression)
+        return IcebergTarget(self._catalog, table, writer, switch, self._parquet_settings())
 
-    def _build_keys(self, table: TableSpec, session: TableSession) -> TargetKeyReader | None:
+    def _build_keys(self, table: TableSpec, session: TableSession, switch: EngineSwitch) -> TargetKeyReader | None:
         if self._catalog is None or table.deletes is Deletes.IGNORE:
             return None
         return IcebergKeys(session, self._catalog.name, self._catalog.identifier(table), table)
 
     def target_key(self, table: TableSpec) -> TableKey:
         """Return the name under which state and leases know the table's target."""
-        return self.build_target(table, self._tool.table_session()).key
+        return self.build_endpoints(table, self._tool.table_session()).target.key
 
     def metadata_endpoint(self, table: TableSpec) -> MetadataCapableEndpoint:
         """Return a source that is only asked to describe its table."""

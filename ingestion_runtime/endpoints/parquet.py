@@ -12,7 +12,7 @@ stays until the next publish, for readers that are still at it.
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,6 +75,10 @@ class ParquetTarget:
     def columns(self) -> pa.Schema | None:
         """None: each batch is a directory of its own, with columns of its own."""
         return None
+
+    def field_ids(self, schema: pa.Schema, renamed: Mapping[str, str]) -> Mapping[str, int]:  # noqa: ARG002 - the protocol's
+        """None: a directory knows columns by name."""
+        return {}
 
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:
         """Write the fence and remove batches that nobody reads; see ``TargetTable.guard``."""

@@ -156,6 +156,17 @@ class PlanMade(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EngineChosen(Event):
+    """Which engine works on a table, or on one step of it, and why."""
+
+    name: ClassVar[str] = "engine_chosen"
+
+    engine: str
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SliceStarted(Event):
     """Reading of a slice begins."""
 

@@ -9,7 +9,7 @@ from ingestion_runtime.endpoints.factory import EndpointFactory, Endpoints
 from ingestion_runtime.events.types import Emitter
 from ingestion_runtime.metadata.runtime import MetadataAccess
 from ingestion_runtime.model.errors import IngestionError
-from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec, reading, work_digest
+from ingestion_runtime.model.spec import Configuration, Engine, RunOptions, TableSpec, reading, work_digest
 from ingestion_runtime.planning.adaptive import AdaptivePlanner
 from ingestion_runtime.planning.probe import RowCountProbe
 from ingestion_runtime.planning.reread import effective_lag
@@ -93,6 +93,12 @@ def build_context(run: RunContext, table: TableSpec, endpoints: Endpoints, grip:
         emitter=emitter,
         failpoints=run.failpoints,
         interrupted=run.interrupted,
-        prepare_engine=run.tool.prepare,
+        prepare_engine=lambda: _prepare_engine(run, endpoints),
         clock=run.clock,
     )
+
+
+def _prepare_engine(run: RunContext, endpoints: Endpoints) -> None:
+    """Raise what is missing on this machine for the engine that the table gets."""
+    if endpoints.engine.engine is Engine.SPARK:
+        run.tool.prepare()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
-from ingestion_runtime.events.types import SchemaDrift, TableDone, TableFailed, TableStarted, ToolProgress
+from ingestion_runtime.events.types import EngineChosen, SchemaDrift, TableDone, TableFailed, TableStarted, ToolProgress
 from ingestion_runtime.ingestion.context import RunContext, build_context
 from ingestion_runtime.ingestion.failures import classify, describe_failure, stack_text
 from ingestion_runtime.model.errors import IngestionError, InterruptedRunError
@@ -74,7 +74,9 @@ def _bring_up_to_date(run: RunContext, table: TableSpec) -> Outcome:
     session = run.tool.table_session()
     group = f"{run.options.run_id}/{table.name}"
     session.name_jobs(group, f"{table.mode} {table.name}")
-    endpoints = run.factory.build_endpoints(table, session)
+    endpoints = run.factory.build_endpoints(
+        table, session, lambda step, choice: emitter.emit(EngineChosen(choice.engine, step, choice.reason))
+    )
     grip = Grip(run.keeper, endpoints.target.key)
     try:
         # What was preloaded may be another run's past: until the lease was ours, it could move the table.

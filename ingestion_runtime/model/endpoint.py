@@ -8,6 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from ingestion_runtime.model.batch import Batch, Publication, RawBatch, StagedSlice
+from ingestion_runtime.model.columns import LOAD_DATE_COLUMN, LOADED_AT_COLUMN, RUN_COLUMN, SLICE_COLUMN, SOURCE_COLUMN
 from ingestion_runtime.model.cursor import (
     CursorBounds,
     CursorType,
@@ -43,6 +44,16 @@ class IngestColumns:
     loaded_at: datetime
     source: str
     slice: str
+
+
+#: Types and order of the housekeeping columns, which stand behind a row's own.
+INGEST_TYPES: Mapping[str, pa.DataType] = {
+    RUN_COLUMN: pa.string(),
+    LOAD_DATE_COLUMN: pa.date32(),
+    LOADED_AT_COLUMN: pa.timestamp("us", tz="UTC"),
+    SOURCE_COLUMN: pa.string(),
+    SLICE_COLUMN: pa.string(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,10 @@ class Extract(Protocol):
 
     def with_ingest_cols(self, columns: IngestColumns) -> "Extract":
         """Return the same rows with the housekeeping columns added."""
+        ...
+
+    def with_field_ids(self, ids: Mapping[str, int]) -> "Extract":
+        """Return the same rows, in files whose columns carry these ids (Parquet's ``field_id``), by column name."""
         ...
 
     def write_parquet(self, directory: str) -> None:
@@ -188,6 +203,10 @@ class SinkEndpoint(Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    def field_ids(self, extract: Extract) -> Mapping[str, int]:
+        """Return the ids that the columns of an extract have, or will have, in the target; empty where it knows none."""
+        ...
 
     def stage_incremental_slice(self, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
         """Stage one slice; a full refresh is one slice."""

@@ -25,7 +25,8 @@ class ColumnSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class TableSnapshot:
-    """A table as its catalog describes it. ``estimated_rows`` is the catalog's guess, None where it has none."""
+    """A table as its catalog describes it. ``estimated_rows`` and ``estimated_bytes`` (in the source's own storage) are the
+    catalog's guess, None where it has none."""
 
     schema: str
     table: str
@@ -33,6 +34,7 @@ class TableSnapshot:
     primary_keys: tuple[str, ...]
     estimated_rows: int | None
     taken_at: datetime
+    estimated_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a run is asked to do: the configuration after validation, frozen."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +25,14 @@ class SinkFormat(StrEnum):
 
     ICEBERG = "iceberg"
     PARQUET = "parquet"
+
+
+class Engine(StrEnum):
+    """What moves a table's rows: this process (Arrow record batches), Spark, or whichever of them fits."""
+
+    AUTO = "auto"
+    ARROW = "arrow"
+    SPARK = "spark"
 
 
 class NullKeys(StrEnum):
@@ -115,7 +123,7 @@ class TableSpec:
     """One table of a configuration.
 
     ``lag`` is the lag of an int cursor, in its own units. ``cursor_timezone`` is the IANA name of the zone whose wall
-    clock a cursor without a zone shows.
+    clock a cursor without a zone shows. ``engine`` None: as the runtime says.
     """
 
     schema: str
@@ -143,6 +151,7 @@ class TableSpec:
     max_delete_fraction: float = 0.1
     policy: SchemaPolicy = field(default_factory=SchemaPolicy)
     guardrails: Guardrails = field(default_factory=Guardrails)
+    engine: Engine | None = None
 
     @property
     def name(self) -> str:
@@ -170,8 +179,11 @@ def reading(table: TableSpec, connection: ConnectionSpec) -> tuple[tuple[str, st
 
 
 def work_digest(table: TableSpec, connection: ConnectionSpec) -> str:
-    """Return 16 hex characters that change with every setting of a table and with the place it is read from."""
-    return _short_digest((table, connection.address))
+    """Return 16 hex characters that change with every setting of a table and with the place it is read from.
+
+    Not with the engine: what one has staged the other may publish.
+    """
+    return _short_digest((replace(table, engine=None), connection.address))
 
 
 def _short_digest(value: object) -> str:
@@ -247,7 +259,10 @@ class MetadataSpec:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSpec:
-    """Everything that holds for a whole run. Paths are absolute after loading."""
+    """Everything that holds for a whole run. Paths are absolute after loading.
+
+    ``memory_mb`` is what the in-process engine may use for rows, in MiB, all tables of a run together.
+    """
 
     job_name: str
     raw_root: str
@@ -266,6 +281,8 @@ class RuntimeSpec:
     state_flush_every: int = 50
     state_flush_age_seconds: int = 120
     hdfs_outbox_root: str | None = None
+    engine: Engine = Engine.AUTO
+    memory_mb: int = 512
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A published table as the protocol sees it: a head that moves by compare-and-set, and branches no reader looks at."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,7 +68,8 @@ class Written:
     ``rows`` counted in the staged files by whoever wrote them; ``keys`` distinct keys among them; ``found`` rows of the
     branch that carry one of those keys (merge only, else equal to ``keys``); ``null_keys`` staged rows with a NULL in the
     key; ``total`` rows on the branch; ``added`` rows written; ``changed``: the branch differs from its base. Without a
-    primary key ``keys`` equals ``rows``. ``replaced`` are columns that get another type with the publish.
+    primary key ``keys`` equals ``rows``. ``replaced`` are columns that get another type with the publish. ``branch`` names
+    the attempt; a target that needs no branch for it keeps the files until they are published or discarded by that name.
     """
 
     branch: str
@@ -122,6 +123,14 @@ class TargetTable(Protocol):
 
     def columns(self) -> pa.Schema | None:
         """The columns whose types bind what lands, in those types; None where there is no table, or none of that kind."""
+        ...
+
+    def field_ids(self, schema: pa.Schema, renamed: Mapping[str, str]) -> Mapping[str, int]:
+        """Return by name the ids that these columns have in the table, or would get if they were added now.
+
+        ``renamed`` gives the name in the table by the name in ``schema``. Empty where columns have no ids. A file with
+        other ids than the table's is never wrong, only written once more.
+        """
         ...
 
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:

@@ -5,7 +5,7 @@ A refused publish is never retried: the staged files are written again, on the t
 
 import dataclasses
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import pyarrow as pa
@@ -50,6 +50,10 @@ class Publisher:
     def columns(self) -> pa.Schema | None:
         """Return the target's columns; see ``TargetTable.columns``."""
         return self._target.columns()
+
+    def field_ids(self, schema: pa.Schema, renamed: Mapping[str, str]) -> Mapping[str, int]:
+        """Return the ids of columns in the target; see ``TargetTable.field_ids``."""
+        return self._target.field_ids(schema, renamed)
 
     def publish(self, batch: Batch, payload: Payload, land: Callable[[], object]) -> Publication:
         """Make the payload visible with its receipt, or leave everything as it was.

@@ -1,6 +1,6 @@
 """The sink that strategies talk to: staging, raw and target behind the specification's names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 
@@ -18,7 +18,7 @@ from ingestion_runtime.model.batch import (
     WriteMode,
 )
 from ingestion_runtime.model.cursor import CursorType, Slice
-from ingestion_runtime.model.endpoint import Capabilities, Extract
+from ingestion_runtime.model.endpoint import INGEST_TYPES, Capabilities, Extract
 from ingestion_runtime.model.errors import SpoiltBatchError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload
@@ -53,6 +53,12 @@ class LakeSink:
     def published_columns(self) -> pa.Schema | None:
         """Return the target's columns, whose types bind what lands; None where nothing binds."""
         return self._publisher.columns()
+
+    def field_ids(self, extract: Extract) -> Mapping[str, int]:
+        """Return the ids of an extract's columns in the target, those of the housekeeping columns included."""
+        present = set(extract.schema.names)
+        added = [pa.field(name, kind) for name, kind in INGEST_TYPES.items() if name not in present]
+        return self._publisher.field_ids(pa.schema([*extract.schema, *added]), extract.renamed)
 
     def find_staged(self, batch: Batch, piece: Slice) -> StagedSlice | None:
         """Return the slice if this very batch staged it and its files still have the recorded hashes."""

@@ -214,7 +214,9 @@ class ExecutionContext:
             told = self._on_split(piece, emitter)
             live = self.source.read_full(told) if whole else self.source.read_slice(piece, told)
             columns = self._columns(batch, label, begun)
-            staged = self.sink.stage_incremental_slice(batch, piece, live.shaped(shape).with_ingest_cols(columns))
+            shaped = live.shaped(shape).with_ingest_cols(columns)
+            numbered = shaped.with_field_ids(self.sink.field_ids(shaped))
+            staged = self.sink.stage_incremental_slice(batch, piece, numbered)
         else:
             staged = found
         self._tell_staged(emitter, staged, begun, reused=found is not None)

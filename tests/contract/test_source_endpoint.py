@@ -14,7 +14,7 @@ import pytest
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.endpoints.jdbc.extract import JdbcReader
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import Extract, SourceEndpoint
@@ -50,7 +50,7 @@ class Source:
         spec = replace(TableSpec("public", name, "scd1", "shop"), **changes)
         database = Database(self.spec, dialect_for(self.spec.dialect))
         self.opened.append(database)
-        return JdbcSource(spec, database, JdbcReader(NoSession()))
+        return JdbcSource(spec, database, SparkReader(NoSession()))
 
     def incremental(self, kind: CursorType, column: str = "c", **changes: Any) -> JdbcSource:
         return self.table(incremental_column=column, incr_col_type=kind, **changes)

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.endpoints.jdbc.extract import JdbcReader
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
@@ -245,7 +245,7 @@ def test_a_profile_of_mariadb_counts_what_is_there(mariadb: MariaDatabase) -> No
     )
     database = Database(connection, dialect_for("mariadb"))
     table = TableSpec(mariadb.database, "wide", "full", "source")
-    source = JdbcSource(table, database, JdbcReader(SimpleNamespace()))
+    source = JdbcSource(table, database, SparkReader(SimpleNamespace()))
     (profile,) = source.profile({"v": pa.decimal128(38, 10), "n": pa.int64()})
     database.close()
     assert (profile.rows, profile.nulls, profile.unfit) == (4, 1, 2)

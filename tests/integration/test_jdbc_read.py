@@ -23,7 +23,7 @@ from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.endpoints.jdbc.extract import JdbcReader
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import IngestColumns
@@ -64,7 +64,7 @@ class Reading:
         return self.spark
 
     def source(self, spec: ConnectionSpec, table: TableSpec) -> JdbcSource:
-        return JdbcSource(table, Database(spec, dialect_for(spec.dialect)), JdbcReader(self))
+        return JdbcSource(table, Database(spec, dialect_for(spec.dialect)), SparkReader(self))
 
     def land(self, spec: ConnectionSpec, table: TableSpec, piece: Slice | None = None) -> pa.Table:
         source = self.source(spec, table)

@@ -24,7 +24,8 @@ from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract, JdbcReader
+from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import Shape
@@ -57,7 +58,7 @@ class Reading:
 
     def source(self, name: str = "t", **changes: Any) -> JdbcSource:
         table = replace(TableSpec(self.database.database, name, "full", "shop"), **changes)
-        return JdbcSource(table, Database(self.spec, dialect_for(self.dialect)), JdbcReader(self))
+        return JdbcSource(table, Database(self.spec, dialect_for(self.dialect)), SparkReader(self))
 
     def land(self, name: str = "t", piece: Slice | None = None, **changes: Any) -> pa.Table:
         source = self.source(name, **changes)

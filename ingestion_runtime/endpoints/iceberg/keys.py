@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ingestion_runtime.endpoints.iceberg.writer import quote
-from ingestion_runtime.endpoints.jdbc.extract import with_ingest_cols
+from ingestion_runtime.endpoints.jdbc.spark_reader import with_ingest_cols
 from ingestion_runtime.model.columns import DELETED_AT
 from ingestion_runtime.model.endpoint import IngestColumns
 from ingestion_runtime.model.keys import KeyBucket, KeyBuckets, KeysMissed, TargetKeys

@@ -1,11 +1,12 @@
 """One Iceberg table as a target: pyiceberg for its head and its commits, Spark for the rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ingestion_runtime.endpoints.engine import EngineSwitch
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey, WriteMode
@@ -13,6 +14,7 @@ from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT, NEXT_PREFIX
 from ingestion_runtime.model.errors import PublishRaceError, TerminalError
 from ingestion_runtime.model.spec import Deletes, TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, Written
+from ingestion_runtime.tools.parquet_writer import ParquetSettings
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -21,12 +23,21 @@ if TYPE_CHECKING:
 class IcebergTarget:
     """A table in an IcebergCatalog. Implements ``TargetTable``."""
 
-    def __init__(self, catalog: IcebergCatalog, table: TableSpec, writer: BranchWriter, codec: str) -> None:
+    def __init__(
+        self,
+        catalog: IcebergCatalog,
+        table: TableSpec,
+        writer: BranchWriter,
+        switch: EngineSwitch,
+        settings: ParquetSettings,
+    ) -> None:
         self._catalog = catalog
         self._table = table
         self._identifier = catalog.identifier(table)
         self._writer = writer
-        self._codec = "uncompressed" if codec == "none" else codec
+        self._switch = switch
+        self._settings = settings
+        self._codec = "uncompressed" if settings.codec == "none" else settings.codec
 
     @property
     def key(self) -> TableKey:
@@ -50,6 +61,10 @@ class IcebergTarget:
 
         table = self._load() if self.location() else None
         return None if table is None else landed_columns(table)
+
+    def field_ids(self, schema: pa.Schema, renamed: Mapping[str, str]) -> Mapping[str, int]:
+        """Return the ids of columns; see ``TargetTable.field_ids``."""
+        return {}
 
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:
         """Commit the fence and drop stale branches; see ``TargetTable.guard``."""

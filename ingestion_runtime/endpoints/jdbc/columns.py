@@ -41,7 +41,8 @@ class SourceColumn:
     ``select`` is the SQL expression evaluated at the source, ``read_as`` the Spark type in which the driver's value
     is taken, ``convert`` a Spark expression over ``{}`` that makes the landed value of it. ``bad_when`` is an SQL
     predicate that holds for values which cannot land exactly, and ``reason`` says why. ``cursors`` are the cursor types
-    as which the source itself compares this column rightly.
+    as which the source itself compares this column rightly. ``stream`` is the SQL expression for readers that take record
+    batches from the source's own client, None where it is ``select``; what it gives becomes ``lands_as`` by value.
     """
 
     name: str
@@ -54,6 +55,7 @@ class SourceColumn:
     bad_when: str | None = None
     reason: str = ""
     cursors: frozenset[CursorType] = frozenset()
+    stream: str | None = None
 
 
 def arrow_schema(columns: Iterable[SourceColumn]) -> pa.Schema:

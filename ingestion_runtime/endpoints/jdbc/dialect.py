@@ -4,6 +4,7 @@ Everything that differs between engines is asked here, so that no other module e
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -18,7 +19,8 @@ from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 
 @dataclass(frozen=True, slots=True)
 class RawTable:
-    """A relation as its catalog describes it. ``estimated_rows`` is the catalog's guess, None where it has none.
+    """A relation as its catalog describes it. ``estimated_rows`` and ``estimated_bytes`` (in its own storage) are the
+    catalog's guess, None where it has none.
 
     ``elsewhere`` says what it is where transactions write it that this server does not show.
     """
@@ -27,6 +29,7 @@ class RawTable:
     primary_keys: tuple[str, ...]
     estimated_rows: int | None
     elsewhere: str = ""
+    estimated_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Dialect(Protocol):
 
     #: Several connections can read one snapshot: a read may be split without tearing.
     shares_snapshots: ClassVar[bool]
+    #: Its rows can be had as record batches (``stream``), without a JVM.
+    streams: ClassVar[bool]
     #: The JDBC driver that reads can evaluate ``key_hash`` too, and so pick keys by their hash.
     hashes_in_reads: ClassVar[bool]
     #: How a profile measures numbers.
@@ -94,6 +99,24 @@ class Dialect(Protocol):
 
     def jdbc_text(self, sql: str) -> str:
         """Return ``sql`` as the JDBC driver must be given it for the server to see it unchanged."""
+        ...
+
+    def stream(
+        self, connection: ConnectionSpec, sql: str, join: str | None
+    ) -> AbstractContextManager["pa.RecordBatchReader"]:
+        """Run ``sql`` over a connection of its own and lend its rows as record batches, read as they are asked for.
+
+        ``join`` is the statement that ``hold_snapshot`` returned. The types are those that the client gives; what a column
+        lands as is made of them by ``landing.py``. Raises the driver's errors, also in the midst of the rows.
+        """
+        ...
+
+    def scan_parts(self, connection: Any, table: TableSpec, parts: int) -> tuple[str, ...]:
+        """Return at most ``parts`` conditions that cut a plain table into ranges of its storage, of about one size.
+
+        Under one snapshot each row fulfils exactly one of them. One condition that takes everything, where that is not
+        possible (a view, a query) or not worth it.
+        """
         ...
 
     def hold_snapshot(self, connection: Any) -> str | None:

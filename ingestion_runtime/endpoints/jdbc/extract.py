@@ -1,57 +1,40 @@
-"""Rows of a relational source on their way to Parquet files, read by Spark."""
+"""Rows of a relational source on their way to Parquet files: what is read, whichever engine reads it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
-from ingestion_runtime.endpoints.jdbc.columns import (
-    RawColumn,
-    SourceColumn,
-    arrow_schema,
-    find_column,
-    spark_type,
-)
-from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, cut_conditions, partition_line
+from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn, arrow_schema
+from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, cut_conditions
 from ingestion_runtime.endpoints.jdbc.database import Database, Snapshot
 from ingestion_runtime.endpoints.jdbc.dialect import fetch
 from ingestion_runtime.endpoints.jdbc.divided import Divisible, read_divided
-from ingestion_runtime.endpoints.jdbc.faults import translate_java
 from ingestion_runtime.endpoints.jdbc.profile import fit
-from ingestion_runtime.endpoints.jdbc.sql import PARTITION_ALIAS, RANK_ALIAS, Cursor, bad_values, extraction
-from ingestion_runtime.model.columns import (
-    CURSOR_RANK,
-    LOAD_DATE_COLUMN,
-    LOADED_AT_COLUMN,
-    RUN_COLUMN,
-    SLICE_COLUMN,
-    SOURCE_COLUMN,
-)
+from ingestion_runtime.endpoints.jdbc.sql import Cursor, bad_values
 from ingestion_runtime.model.endpoint import IngestColumns, OnSplit, Shape
-from ingestion_runtime.model.errors import IngestionError, OversizedReadError, TerminalError
+from ingestion_runtime.model.errors import IngestionError, TerminalError
 from ingestion_runtime.model.spec import TableSpec
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EVERYTHING: tuple[str, ...] = ("1 = 1",)
+class Reader(Protocol):
+    """An engine that reads extracts into Parquet files."""
 
+    def prepare(self) -> None:
+        """Start what takes time to start, before a snapshot of the source is taken."""
+        ...
 
-class SessionProvider(Protocol):
-    """Gives the Spark session of the table that is being read; starts Spark when it is first asked."""
+    def read(self, extract: "JdbcExtract", snapshot: Snapshot, condition: str | None, directory: str) -> None:
+        """Write the rows of ``condition`` (None: all) into ``directory``, which must not exist yet.
 
-    def session(self) -> "SparkSession": ...
+        Raises OversizedReadError for too many rows at once; every error is one of our own, or nobody's.
+        """
+        ...
 
-
-@dataclass(frozen=True, slots=True)
-class JdbcReader:
-    """How extracts are read and written: the session they run in and the compression of their files."""
-
-    sessions: SessionProvider
-    compression: str = "zstd"
+    def discard(self, directory: str) -> None:
+        """Remove what a failed read left in its directory."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +45,15 @@ class JdbcExtract:
     source's own order of cursor values, for no one else can tell which of two texts is newer.
 
     A read that fails for its size is cut in two along ``divided_by`` and tried again; without that column it fails.
-    ``confirm`` is called after the last row: it raises where the rows were not read as they stood.
+    ``confirm`` is called after the last row: it raises where the rows were not read as they stood. ``field_ids`` are
+    written into the files, by column name.
     """
 
     table: TableSpec
     columns: tuple[SourceColumn, ...]
     condition: str | None
     database: Database
-    reader: JdbcReader
+    reader: Reader
     ranked: Cursor | None = None
     missing: tuple[pa.Field, ...] = ()
     ingest: IngestColumns | None = None
@@ -78,6 +62,7 @@ class JdbcExtract:
     raw: Mapping[str, RawColumn] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     confirm: Callable[[], None] | None = None
+    field_ids: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def schema(self) -> pa.Schema:
@@ -106,38 +91,28 @@ class JdbcExtract:
         """Return the same rows with the housekeeping columns added."""
         return replace(self, ingest=columns)
 
+    def with_field_ids(self, ids: Mapping[str, int]) -> "JdbcExtract":
+        """Return the same rows, in files whose columns carry these ids."""
+        return replace(self, field_ids=dict(ids))
+
     def write_parquet(self, directory: str) -> None:
         """Read the rows and write them as Parquet files into ``directory``, which must not exist yet.
 
         All parts of it read one view of the source where the engine can share one. Raises TerminalError, before anything
         is written, when a value at the source cannot land exactly, and OversizedReadError for too many rows.
         """
-        session = self.reader.sessions.session()  # before the snapshot: a JVM takes seconds to start
+        self.reader.prepare()
         with self.database.snapshot() as snapshot:
-            self._refuse_bad_values(snapshot)
+            self.refuse_bad_values(snapshot)
             steps = Divisible(
-                read=lambda condition, place: self._write(session, snapshot, condition, place),
+                read=lambda condition, place: self.reader.read(self, snapshot, condition, place),
                 halve=lambda condition: self._halve(snapshot, condition),
-                discard=lambda place: _discard(session, place),
+                discard=self.reader.discard,
                 on_split=self.on_split,
             )
             read_divided(steps, self.condition, directory)
         if self.confirm is not None:
             self.confirm()
-
-    def _write(self, session: "SparkSession", snapshot: Snapshot, condition: str | None, directory: str) -> None:
-        try:
-            frame = self._frame(session, snapshot, condition)
-            frame.write.mode("errorifexists").option("compression", self.reader.compression).parquet(directory)
-        except IngestionError:
-            raise
-        except Exception as error:
-            ours = translate_java(error, self.database)
-            if snapshot.join is None and not isinstance(ours, OversizedReadError):
-                self._refuse_bad_values(snapshot)  # one may have come after the check: name it
-            if ours is None:
-                raise
-            raise ours from None
 
     def _halve(self, snapshot: Snapshot, condition: str | None) -> tuple[str, str] | str:
         """Return the conditions of two halves, or why there are none."""
@@ -157,7 +132,8 @@ class JdbcExtract:
         first, second = (f"({condition}) AND ({half})" if condition else half for half in halves)
         return first, second
 
-    def _refuse_bad_values(self, snapshot: Snapshot) -> None:
+    def refuse_bad_values(self, snapshot: Snapshot) -> None:
+        """Raise TerminalError, naming the columns, when a value at the source cannot land exactly."""
         judged = [column for column in self.columns if column.bad_when]
         if not judged:
             return
@@ -172,66 +148,3 @@ class JdbcExtract:
             table=self.table.name,
             columns={column.name: int(count) for column, count in found},
         )
-
-    def _frame(self, session: "SparkSession", snapshot: Snapshot, condition: str | None) -> "DataFrame":
-        from pyspark.sql import functions as F  # noqa: N812 - its usual name; probing runs without Spark
-
-        dialect, split = self.database.dialect, self.table.partition_read
-        column: SourceColumn | None = None
-        conditions = _EVERYTHING
-        # Without a snapshot to share, several connections would read several states: one reads all.
-        if split is not None and dialect.shares_snapshots:
-            column = find_column(self.columns, split.column, "partition_read", self.table.name)
-            rows = ColumnRows(snapshot.connection, dialect, self.table, partition_line(column, split), condition)
-            conditions = cut_conditions(rows, split.partitions, PARTITION_ALIAS)
-        query = extraction(dialect, self.table, self.columns, condition, ranked=self.ranked, partitioned=column)
-        target = dialect.jdbc(self.database.spec)
-        frame = session.read.options(**self._options(snapshot.join)).jdbc(
-            target.url, f"({dialect.jdbc_text(query)}) ingest_q", predicates=list(map(dialect.jdbc_text, conditions))
-        )
-        landed = [F.expr(c.convert.format(f"c{place}")).alias(c.name) for place, c in enumerate(self.columns)]
-        landed += [F.lit(None).cast(spark_type(f.type)).alias(f.name) for f in self.missing]
-        landed += [F.col(RANK_ALIAS).alias(CURSOR_RANK)] if self.ranked else []
-        frame = frame.select(*landed)
-        return with_ingest_cols(frame, self.ingest) if self.ingest else frame
-
-    def _options(self, join: str | None) -> Mapping[str, str]:
-        spec = self.database.spec
-        target = self.database.dialect.jdbc(spec)
-        read_as = [f"c{place} {column.read_as}" for place, column in enumerate(self.columns)]
-        read_as += [f"{RANK_ALIAS} BIGINT"] if self.ranked else []
-        options: dict[str, str] = {
-            **dict(target.options),
-            "driver": target.driver,
-            "fetchsize": str(self.table.fetch_size),
-            "customSchema": ", ".join(read_as),
-        }
-        if spec.user is not None:
-            options["user"] = spec.user
-        if spec.password is not None:
-            options["password"] = spec.password.resolve()
-        if join is not None:
-            options["sessionInitStatement"] = join
-        return options
-
-
-def _discard(session: "SparkSession", directory: str) -> None:
-    """Remove a directory wherever Spark would have written it."""
-    jvm: Any = session.sparkContext._jvm
-    path = jvm.org.apache.hadoop.fs.Path(directory)
-    path.getFileSystem(session.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
-
-
-def with_ingest_cols(frame: "DataFrame", columns: IngestColumns) -> "DataFrame":
-    """Return ``frame`` with run id, load date, load timestamp, source and slice added to every row."""
-    from pyspark.sql import functions as F  # noqa: N812 - as above
-
-    micros = (columns.loaded_at - _EPOCH) // timedelta(microseconds=1)
-    added: dict[str, Any] = {
-        RUN_COLUMN: F.lit(columns.run_id),
-        LOAD_DATE_COLUMN: F.lit(columns.load_date.isoformat()).cast("date"),
-        LOADED_AT_COLUMN: F.timestamp_micros(F.lit(micros)),
-        SOURCE_COLUMN: F.lit(columns.source),
-        SLICE_COLUMN: F.lit(columns.slice),
-    }
-    return frame.withColumns(added)

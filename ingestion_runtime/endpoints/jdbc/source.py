@@ -19,7 +19,7 @@ from ingestion_runtime.endpoints.jdbc.columns import (
 from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, Extent, key_ranges, line_of, require_line
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialect import RawTable
-from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract, JdbcReader
+from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract, Reader
 from ingestion_runtime.endpoints.jdbc.fitting import is_exact_number
 from ingestion_runtime.endpoints.jdbc.keys import count_buckets, in_buckets, read_buckets, refuse_unfit_keys
 from ingestion_runtime.endpoints.jdbc.profile import take_profiles
@@ -58,7 +58,7 @@ class _Described:
 class JdbcSource:
     """One table (or query) of a source database. It is described once when first needed, and at every ``describe``."""
 
-    def __init__(self, table: TableSpec, database: Database, reader: JdbcReader) -> None:
+    def __init__(self, table: TableSpec, database: Database, reader: Reader) -> None:
         self._table = table
         self._database = database
         self._dialect = database.dialect
@@ -289,6 +289,7 @@ class JdbcSource:
             primary_keys=raw.primary_keys,
             estimated_rows=raw.estimated_rows,
             taken_at=datetime.now(UTC),
+            estimated_bytes=raw.estimated_bytes,
         )
         return _Described({column.name: column for column in raw.columns}, columns, cursor, snapshot, raw.elsewhere)
 

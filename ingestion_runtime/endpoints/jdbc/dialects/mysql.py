@@ -76,6 +76,7 @@ class MySQL:
     default_port: int = 3306
 
     shares_snapshots: ClassVar[bool] = False
+    streams: ClassVar[bool] = False
     hashes_in_reads: ClassVar[bool] = True
     measures: ClassVar[Measures] = MEASURES
 

@@ -109,6 +109,7 @@ class PostgreSQL:
 
     name: ClassVar[str] = "postgresql"
     shares_snapshots: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
     hashes_in_reads: ClassVar[bool] = True
     measures: ClassVar[Measures] = MEASURES
 

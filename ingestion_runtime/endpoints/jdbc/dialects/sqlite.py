@@ -62,6 +62,7 @@ class SQLite:
 
     name: ClassVar[str] = "sqlite"
     shares_snapshots: ClassVar[bool] = False
+    streams: ClassVar[bool] = True
     hashes_in_reads: ClassVar[bool] = False
     measures: ClassVar[Measures] = MEASURES
 

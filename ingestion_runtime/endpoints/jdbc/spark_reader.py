@@ -1,0 +1,129 @@
+"""Spark as a reader: rows come over JDBC, and executors write the files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ingestion_runtime.endpoints.jdbc.columns import SourceColumn, find_column, spark_type
+from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, cut_conditions, partition_line
+from ingestion_runtime.endpoints.jdbc.database import Snapshot
+from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
+from ingestion_runtime.endpoints.jdbc.faults import translate_java
+from ingestion_runtime.endpoints.jdbc.sql import PARTITION_ALIAS, RANK_ALIAS, extraction
+from ingestion_runtime.model.columns import (
+    CURSOR_RANK,
+    LOAD_DATE_COLUMN,
+    LOADED_AT_COLUMN,
+    RUN_COLUMN,
+    SLICE_COLUMN,
+    SOURCE_COLUMN,
+)
+from ingestion_runtime.model.endpoint import IngestColumns
+from ingestion_runtime.model.errors import IngestionError, OversizedReadError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EVERYTHING: tuple[str, ...] = ("1 = 1",)
+
+
+class SessionProvider(Protocol):
+    """Gives the Spark session of the table that is being read; starts Spark when it is first asked."""
+
+    def session(self) -> "SparkSession": ...
+
+
+@dataclass(frozen=True, slots=True)
+class SparkReader:
+    """Reads extracts with Spark. Implements ``Reader``."""
+
+    sessions: SessionProvider
+    compression: str = "zstd"
+
+    def prepare(self) -> None:
+        """Start Spark: a JVM takes seconds, which no snapshot of the source has to wait for."""
+        self.sessions.session()
+
+    def read(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None, directory: str) -> None:
+        """Write the rows of a condition into a directory; see ``Reader.read``."""
+        try:
+            frame = self._frame(extract, snapshot, condition)
+            frame.write.mode("errorifexists").option("compression", self.compression).parquet(directory)
+        except IngestionError:
+            raise
+        except Exception as error:
+            ours = translate_java(error, extract.database)
+            if snapshot.join is None and not isinstance(ours, OversizedReadError):
+                extract.refuse_bad_values(snapshot)  # one may have come after the check: name it
+            if ours is None:
+                raise
+            raise ours from None
+
+    def discard(self, directory: str) -> None:
+        """Remove a directory wherever Spark would have written it."""
+        session = self.sessions.session()
+        jvm: Any = session.sparkContext._jvm
+        path = jvm.org.apache.hadoop.fs.Path(directory)
+        path.getFileSystem(session.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
+
+    def _frame(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> "DataFrame":
+        from pyspark.sql import functions as F  # noqa: N812 - its usual name; probing runs without Spark
+
+        dialect, table = extract.database.dialect, extract.table
+        split = table.partition_read
+        column: SourceColumn | None = None
+        conditions = _EVERYTHING
+        # Without a snapshot to share, several connections would read several states: one reads all.
+        if split is not None and dialect.shares_snapshots:
+            column = find_column(extract.columns, split.column, "partition_read", table.name)
+            rows = ColumnRows(snapshot.connection, dialect, table, partition_line(column, split), condition)
+            conditions = cut_conditions(rows, split.partitions, PARTITION_ALIAS)
+        query = extraction(dialect, table, extract.columns, condition, ranked=extract.ranked, partitioned=column)
+        target = dialect.jdbc(extract.database.spec)
+        frame = (
+            self.sessions.session()
+            .read.options(**_options(extract, snapshot.join))
+            .jdbc(target.url, f"({dialect.jdbc_text(query)}) ingest_q", predicates=list(map(dialect.jdbc_text, conditions)))
+        )
+        landed = [F.expr(c.convert.format(f"c{place}")).alias(c.name) for place, c in enumerate(extract.columns)]
+        landed += [F.lit(None).cast(spark_type(f.type)).alias(f.name) for f in extract.missing]
+        landed += [F.col(RANK_ALIAS).alias(CURSOR_RANK)] if extract.ranked else []
+        frame = frame.select(*landed)
+        return with_ingest_cols(frame, extract.ingest) if extract.ingest else frame
+
+
+def _options(extract: JdbcExtract, join: str | None) -> Mapping[str, str]:
+    spec = extract.database.spec
+    target = extract.database.dialect.jdbc(spec)
+    read_as = [f"c{place} {column.read_as}" for place, column in enumerate(extract.columns)]
+    read_as += [f"{RANK_ALIAS} BIGINT"] if extract.ranked else []
+    options: dict[str, str] = {
+        **dict(target.options),
+        "driver": target.driver,
+        "fetchsize": str(extract.table.fetch_size),
+        "customSchema": ", ".join(read_as),
+    }
+    if spec.user is not None:
+        options["user"] = spec.user
+    if spec.password is not None:
+        options["password"] = spec.password.resolve()
+    if join is not None:
+        options["sessionInitStatement"] = join
+    return options
+
+
+def with_ingest_cols(frame: "DataFrame", columns: IngestColumns) -> "DataFrame":
+    """Return ``frame`` with run id, load date, load timestamp, source and slice added to every row."""
+    from pyspark.sql import functions as F  # noqa: N812 - as above
+
+    micros = (columns.loaded_at - _EPOCH) // timedelta(microseconds=1)
+    added: dict[str, Any] = {
+        RUN_COLUMN: F.lit(columns.run_id),
+        LOAD_DATE_COLUMN: F.lit(columns.load_date.isoformat()).cast("date"),
+        LOADED_AT_COLUMN: F.timestamp_micros(F.lit(micros)),
+        SOURCE_COLUMN: F.lit(columns.source),
+        SLICE_COLUMN: F.lit(columns.slice),
+    }
+    return frame.withColumns(added)
