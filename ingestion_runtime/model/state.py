@@ -116,6 +116,10 @@ class StateStore(Protocol):
         """Mark a batch ``published``, ``unchanged`` or ``abandoned``."""
         ...
 
+    def settle_batch(self, batch: Batch, outcome: str, head: TableHead | None, records: Sequence[StateRecord]) -> None:
+        """Record how a batch ended, all or nothing: the head (None: it stays), phase marks, and the batch as closed."""
+        ...
+
     def load_samples(self, key: TableKey) -> tuple[CursorSample, ...]:
         """The cursor samples kept for a table, oldest first."""
         ...

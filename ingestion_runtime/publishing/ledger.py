@@ -36,38 +36,50 @@ class Ledger:
         error: str | None = None,
     ) -> None:
         """Write a phase mark and tell the subscribers. It names the batch or the receipt it is about, where there is one."""
+        record = self._record(phase, status, batch, receipt, rows, location, error)
+        self.state.mark(record)
+        self._tell(record)
+
+    def _record(
+        self,
+        phase: Phase,
+        status: PhaseStatus,
+        batch: Batch | None,
+        receipt: Receipt | None = None,
+        rows: int | None = None,
+        location: str | None = None,
+        error: str | None = None,
+    ) -> StateRecord:
         about = receipt or batch
         mark = receipt.watermark if receipt else batch.plan.watermark if batch else None
-        watermark = mark.literal if mark else None
-        batch_id = receipt.batch_id if receipt else batch.id if batch else None
-        self.state.mark(
-            StateRecord(
-                key=self.key,
-                source_id=self.source_id,
-                run_id=self.run_id,
-                load_date=about.load_date if about else self.load_date,
-                mode=self.mode,
-                phase=phase,
-                status=status,
-                at=self.clock(),
-                strategy=self.mode,
-                batch_id=batch_id,
-                sequence=about.sequence if about else 0,
-                rows_written=rows,
-                watermark=watermark,
-                location=location,
-                error=error,
-            )
+        return StateRecord(
+            key=self.key,
+            source_id=self.source_id,
+            run_id=self.run_id,
+            load_date=about.load_date if about else self.load_date,
+            mode=self.mode,
+            phase=phase,
+            status=status,
+            at=self.clock(),
+            strategy=self.mode,
+            batch_id=receipt.batch_id if receipt else batch.id if batch else None,
+            sequence=about.sequence if about else 0,
+            rows_written=rows,
+            watermark=mark.literal if mark else None,
+            location=location,
+            error=error,
         )
+
+    def _tell(self, record: StateRecord) -> None:
         self.emitter.emit(
             PhaseMarked(
-                phase,
-                status,
-                rows=rows,
-                location=location,
-                batch_id=batch_id,
-                sequence=about.sequence if about else 0,
-                watermark=watermark,
+                record.phase,
+                record.status,
+                rows=record.rows_written,
+                location=record.location,
+                batch_id=record.batch_id,
+                sequence=record.sequence,
+                watermark=record.watermark,
             )
         )
 
@@ -80,15 +92,20 @@ class Ledger:
         self.state.record_head(TableHead(self.key, self.source_id, receipt, location, verified))
 
     def record_publication(self, batch: Batch, publication: Publication) -> None:
-        """Record a batch that is visible: head first, because a mark without its head would claim too much."""
-        if publication.receipt is not None:
+        """Record a batch that is over, all or nothing: a mark without its head would claim too much."""
+        receipt, head, records = publication.receipt, None, []
+        if receipt is not None:
             # Nothing changed although the re-read set had been read: remember that, or it is read every night.
             verified = None if publication.changed else batch.plan.fingerprint
-            self.record_head(publication.receipt, publication.location, verified)
-        if publication.changed and publication.receipt is not None:
-            for phase in PHASES[batch.mode]:
-                self.mark(phase, PhaseStatus.SUCCESS, batch, rows=publication.rows, location=publication.location)
-        self.state.close_batch(batch, "published" if publication.changed else "unchanged")
+            head = TableHead(self.key, self.source_id, receipt, publication.location, verified)
+        if publication.changed and receipt is not None:
+            rows, location = publication.rows, publication.location
+            records = [
+                self._record(phase, PhaseStatus.SUCCESS, batch, rows=rows, location=location) for phase in PHASES[batch.mode]
+            ]
+        self.state.settle_batch(batch, "published" if publication.changed else "unchanged", head, records)
+        for record in records:
+            self._tell(record)
 
 
 PHASES = {"full": (Phase.FINALIZE,), "scd1": (Phase.INTERMEDIATE, Phase.RAW, Phase.WATERMARK)}

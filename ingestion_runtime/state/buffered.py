@@ -99,6 +99,9 @@ class BufferedState:
     def record_head(self, head: TableHead) -> None:
         """Write a head through; one with an older sequence never becomes the table's."""
         self._store.append_head(head)
+        self._remember_head(head)
+
+    def _remember_head(self, head: TableHead) -> None:
         with self._lock:
             known = self._heads.get(head.key)
             # A key never loaded stays so: the database may hold a newer head than this one.
@@ -116,6 +119,15 @@ class BufferedState:
         self._store.close_batch(batch, outcome)
         with self._lock:
             self._open[batch.key] = None
+
+    def settle_batch(self, batch: Batch, outcome: str, head: TableHead | None, records: Sequence[StateRecord]) -> None:
+        """Record how a batch ended, all or nothing: its head (None: the table's stays), phase marks, and its end."""
+        self._store.settle_batch(batch, outcome, head, records)
+        with self._lock:
+            self._open[batch.key] = None
+            self._days.pop(batch.key, None)
+        if head is not None:
+            self._remember_head(head)
 
     def record_event(self, record: StateRecord) -> None:
         """Keep an event until enough have come together or it has waited long enough."""

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
+from ingestion_runtime.state.group_commit import GroupCommit
+
+T = TypeVar("T")
 
 READ_ONLY: Final = "ingestion_read_only"  # execution option of transactions that only read
 _SQLITE_RETRYABLE: Final = (
@@ -27,6 +30,7 @@ class Database:
     def __init__(self, connect: Callable[[], Engine]) -> None:
         self._connect = connect
         self._engine: Engine | None = None
+        self._together = GroupCommit(self.write)
 
     @property
     def origin(self) -> str:
@@ -46,6 +50,13 @@ class Database:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+
+    def commit(self, work: Callable[[Connection], T]) -> T:
+        """Do ``work`` in a transaction that may be shared with other threads' work; see ``GroupCommit.run``."""
+        try:
+            return self._together.run(work)
+        except SQLAlchemyError as error:  # of one piece of work among several
+            raise self._translated(error) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -1,6 +1,5 @@
 """The state store on any SQL database that SQLAlchemy speaks to."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -52,7 +51,6 @@ class SqlStateStore:
         self._database = Database(connect)
         self._leases = LeaseRows(lease_lifetime, is_alive)
         self._clock = clock
-        self._numbering = threading.Lock()
 
     def open(self) -> None:
         """Create or migrate the schema; refuses a schema newer than this program."""
@@ -67,15 +65,7 @@ class SqlStateStore:
         """Append records in one transaction; ``event_seq`` counts up from 1 within a run, in the order of arrival."""
         if not records:
             return
-        # A run lives in one process, so a lock of this process is enough where the database does not lock for us.
-        with self._numbering, self._database.write() as connection:
-            now = self._clock()
-            last = {run_id: _last_event(connection, run_id) for run_id in {record.run_id for record in records}}
-            rows = []
-            for record in records:
-                last[record.run_id] += 1
-                rows.append(record_row(record, last[record.run_id], now))
-            connection.execute(insert(EVENTS), rows)
+        self._database.commit(lambda connection: self._append(connection, records))
 
     def load_days(self, keys: Sequence[TableKey], load_date: date) -> Mapping[TableKey, DayStatus]:
         """Return which batch of the load date completed raw and finalize: the one with the highest sequence."""
@@ -121,8 +111,8 @@ class SqlStateStore:
 
     def append_head(self, head: TableHead) -> None:
         """Record a head; an older sequence is kept for the record and never wins."""
-        with self._database.write() as connection:
-            connection.execute(insert(WATERMARKS).values(head_row(head, self._clock())))
+        row = head_row(head, self._clock())
+        self._database.commit(lambda connection: connection.execute(insert(WATERMARKS).values(row)))
 
     def load_open_batches(self, keys: Sequence[TableKey]) -> Mapping[TableKey, Batch]:
         """Return the open batch of each table that has one."""
@@ -146,40 +136,25 @@ class SqlStateStore:
 
     def open_batch(self, batch: Batch) -> None:
         """Persist a batch before anything is read; opening the very same one again changes nothing."""
-        with self._database.write() as connection:
-            query = select(BATCHES).where(about(BATCHES, [batch.key]), BATCHES.c.outcome == "open")
-            for row in connection.execute(query):
-                if batch_of(row, self._database.origin) == batch:
-                    return
-                raise TerminalError(
-                    f"{batch.key} has the open batch {row.batch_id}, so {batch.id} cannot be opened.",
-                    remedy="Run again: the open batch is finished or abandoned first.",
-                    open=row.batch_id,
-                    batch=batch.id,
-                )
-            connection.execute(insert(BATCHES).values(batch_row(batch, self._clock())))
+        self._database.commit(lambda connection: self._open_batch(connection, batch))
 
     def close_batch(self, batch: Batch, outcome: str) -> None:
         """Mark a batch ``published``, ``unchanged`` or ``abandoned``; doing so twice changes nothing."""
-        if outcome not in OUTCOMES:
-            raise ValueError(f"outcome must be one of {', '.join(sorted(OUTCOMES))}")
-        with self._database.write() as connection:
-            closed = connection.execute(
-                update(BATCHES)
-                .where(BATCHES.c.batch_id == batch.id, BATCHES.c.outcome == "open")
-                .values(outcome=outcome, closed_at=to_text(self._clock()))
-            )
-            if closed.rowcount == 1:
-                return
-            found = connection.execute(select(BATCHES.c.outcome).where(BATCHES.c.batch_id == batch.id)).scalar()
-        if found != outcome:
-            raise TerminalError(
-                f"Batch {batch.id} of {batch.key} cannot be closed as {outcome}: it is {found or 'not known here'}.",
-                remedy="Another run or state database had a hand in it; run again to go by the table's receipt.",
-                batch=batch.id,
-                outcome=outcome,
-                found=found,
-            )
+        _require_outcome(outcome)
+        self._database.commit(lambda connection: self._close_batch(connection, batch, outcome))
+
+    def settle_batch(self, batch: Batch, outcome: str, head: TableHead | None, records: Sequence[StateRecord]) -> None:
+        """Record how a batch ended, all or nothing: the head (None: it stays), phase marks, and the batch as closed."""
+        _require_outcome(outcome)
+
+        def settle(connection: Connection) -> None:
+            if head is not None:
+                connection.execute(insert(WATERMARKS).values(head_row(head, self._clock())))
+            if records:
+                self._append(connection, records)
+            self._close_batch(connection, batch, outcome)
+
+        self._database.commit(settle)
 
     def load_samples(self, key: TableKey) -> tuple[CursorSample, ...]:
         """Return the cursor samples kept for a table, oldest first."""
@@ -192,10 +167,13 @@ class SqlStateStore:
     def keep_samples(self, key: TableKey, samples: Sequence[CursorSample]) -> None:
         """Keep exactly these samples of a table, in one transaction."""
         rows = [{**key_columns(key), "taken_at": s.taken_at, "document": dump_document(s)} for s in samples]
-        with self._database.write() as connection:
+
+        def keep(connection: Connection) -> None:
             connection.execute(delete(SAMPLES).where(about(SAMPLES, [key])))
             if rows:
                 connection.execute(insert(SAMPLES), rows)
+
+        self._database.commit(keep)
 
     def acquire_lease(self, key: TableKey, holder: Holder, floor: int) -> Lease:
         """Take the lease with a token above every earlier one and above ``floor`` (the table's fence).
@@ -203,21 +181,64 @@ class SqlStateStore:
         Raises LeaseHeldError when its holder lives.
         """
         for _ in range(_ACQUIRE_TRIES):
-            with self._database.write() as connection:
-                lease = self._leases.acquire(connection, key, holder, floor)
+            lease = self._database.commit(lambda connection: self._leases.acquire(connection, key, holder, floor))
             if lease is not None:
                 return lease
         raise TransientError(f"The lease on {key} changes hands all the time.", remedy="Run again.", key=str(key))
 
     def renew_lease(self, lease: Lease) -> bool:
         """Extend a lease by one lifetime; False when it has been lost to someone else."""
-        with self._database.write() as connection:
-            return self._leases.renew(connection, lease)
+        return self._database.commit(lambda connection: self._leases.renew(connection, lease))
 
     def release_lease(self, lease: Lease) -> None:
         """Give a lease back; one that was lost stays with its new holder."""
-        with self._database.write() as connection:
-            self._leases.release(connection, lease)
+        self._database.commit(lambda connection: self._leases.release(connection, lease))
+
+    def _append(self, connection: Connection, records: Sequence[StateRecord]) -> None:
+        # A run lives in one process, and a process writes one transaction at a time: no two give the same number.
+        now = self._clock()
+        last = {run_id: _last_event(connection, run_id) for run_id in {record.run_id for record in records}}
+        rows = []
+        for record in records:
+            last[record.run_id] += 1
+            rows.append(record_row(record, last[record.run_id], now))
+        connection.execute(insert(EVENTS), rows)
+
+    def _open_batch(self, connection: Connection, batch: Batch) -> None:
+        query = select(BATCHES).where(about(BATCHES, [batch.key]), BATCHES.c.outcome == "open")
+        for row in connection.execute(query):
+            if batch_of(row, self._database.origin) == batch:
+                return
+            raise TerminalError(
+                f"{batch.key} has the open batch {row.batch_id}, so {batch.id} cannot be opened.",
+                remedy="Run again: the open batch is finished or abandoned first.",
+                open=row.batch_id,
+                batch=batch.id,
+            )
+        connection.execute(insert(BATCHES).values(batch_row(batch, self._clock())))
+
+    def _close_batch(self, connection: Connection, batch: Batch, outcome: str) -> None:
+        closed = connection.execute(
+            update(BATCHES)
+            .where(BATCHES.c.batch_id == batch.id, BATCHES.c.outcome == "open")
+            .values(outcome=outcome, closed_at=to_text(self._clock()))
+        )
+        if closed.rowcount == 1:
+            return
+        found = connection.execute(select(BATCHES.c.outcome).where(BATCHES.c.batch_id == batch.id)).scalar()
+        if found != outcome:
+            raise TerminalError(
+                f"Batch {batch.id} of {batch.key} cannot be closed as {outcome}: it is {found or 'not known here'}.",
+                remedy="Another run or state database had a hand in it; run again to go by the table's receipt.",
+                batch=batch.id,
+                outcome=outcome,
+                found=found,
+            )
+
+
+def _require_outcome(outcome: str) -> None:
+    if outcome not in OUTCOMES:
+        raise ValueError(f"outcome must be one of {', '.join(sorted(OUTCOMES))}")
 
 
 def _last_event(connection: Connection, run_id: str) -> int:

@@ -329,6 +329,75 @@ class TestBatches:
             store.load_open_batches([KEY])
 
 
+class TestSettling:
+    def test_head_marks_and_end_of_a_batch_come_together(self, store: SqlStateStore) -> None:
+        store.open_batch(batch())
+        store.settle_batch(batch(), "published", head(1), [mark(Phase.FINALIZE, "b1", 1)])
+        assert store.load_heads([KEY])[KEY] == head(1)
+        assert store.load_days([KEY], DAY)[KEY] == DayStatus(finalize="b1")
+        assert store.load_open_batches([KEY]) == {}
+
+    def test_a_batch_that_cannot_be_closed_leaves_neither_head_nor_marks(self, store: SqlStateStore) -> None:
+        """Otherwise the state would claim a publication under a batch that somebody else ended."""
+        store.open_batch(batch())
+        store.close_batch(batch(), "abandoned")
+        with pytest.raises(TerminalError, match="abandoned"):
+            store.settle_batch(batch(), "published", head(1), [mark(Phase.FINALIZE, "b1", 1)])
+        assert store.load_heads([KEY]) == {}
+        assert store.load_days([KEY], DAY)[KEY] == DayStatus()
+
+
+class TestManyWriters:
+    def test_what_many_threads_write_at_once_is_all_there_and_numbered_without_gaps(
+        self, store: SqlStateStore, engine: Engine
+    ) -> None:
+        keys = [TableKey("lake", "shop", f"t{number}") for number in range(40)]
+        together = threading.Barrier(8)
+
+        def write(some: list[TableKey]) -> None:
+            together.wait()
+            for key in some:
+                store.append_records([mark(Phase.RAW, "b1", 1, key=key)])
+                store.append_head(head(1, key))
+
+        threads = [threading.Thread(target=write, args=(keys[start::8],)) for start in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert store.load_heads(keys) == {key: head(1, key) for key in keys}
+        with engine.connect() as connection:
+            numbers = connection.execute(select(EVENTS.c.event_seq).order_by(EVENTS.c.event_seq)).scalars().all()
+        assert list(numbers) == list(range(1, 41))
+
+    def test_one_that_is_refused_takes_nobody_with_it(self, store: SqlStateStore) -> None:
+        """Threads share a commit; an open batch that may not be opened is one thread's affair."""
+        store.open_batch(batch())
+        together = threading.Barrier(9)
+        refused: list[TerminalError] = []
+
+        def refuse() -> None:
+            together.wait()
+            try:
+                store.open_batch(batch("b2", 2))
+            except TerminalError as error:
+                refused.append(error)
+
+        def write(key: TableKey) -> None:
+            together.wait()
+            store.open_batch(batch(f"of-{key.table}", 1, key))
+
+        keys = [TableKey("lake", "shop", f"t{number}") for number in range(5)]
+        threads = [threading.Thread(target=refuse) for _ in range(4)]
+        threads += [threading.Thread(target=write, args=(key,)) for key in keys]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(refused) == 4
+        assert set(store.load_open_batches([KEY, *keys])) == {KEY, *keys}
+
+
 class TestLeases:
     def test_a_token_is_above_every_earlier_one_and_the_fence(self, store: SqlStateStore) -> None:
         """Also after releases, and when the table's fence is ahead of the state."""

@@ -460,7 +460,7 @@ def test_sqlite_value_that_turns_bad_after_the_check_fails_the_read(
 ) -> None:
     spec = sqlite_database(tmp_path / "late.db", "CREATE TABLE t (i INTEGER); INSERT INTO t VALUES ('abc')")
     extract = reading.source(spec, table_of("t")).read_full()
-    original = type(extract)._refuse_bad_values
+    original = type(extract).refuse_bad_values
     calls: list[object] = []
 
     def second_look_only(self: Any, snapshot: Any) -> None:
@@ -468,7 +468,7 @@ def test_sqlite_value_that_turns_bad_after_the_check_fails_the_read(
         if len(calls) > 1:
             original(self, snapshot)
 
-    monkeypatch.setattr(type(extract), "_refuse_bad_values", second_look_only)
+    monkeypatch.setattr(type(extract), "refuse_bad_values", second_look_only)
     with pytest.raises(TerminalError, match="'i' \\(INTEGER\\): 1 values are no integers"):
         extract.write_parquet(str(reading.root / "out"))
 
