@@ -39,7 +39,9 @@ class Files(Protocol):
         """Return a file's text; raises TerminalError when it is no UTF-8."""
         ...
 
-    def write_text(self, path: str, text: str) -> None: ...
+    def write_text(self, path: str, text: str, *, lasting: bool = True) -> None:
+        """Write a text whole; ``lasting``: it survives a power cut once the call has returned."""
+        ...
 
     def open(self, path: str) -> Any:
         """Return a pyarrow file to read from: seekable, made for footers and a few columns; close it."""
@@ -95,16 +97,18 @@ class LocalFiles:
                 path=path,
             ) from None
 
-    def write_text(self, path: str, text: str) -> None:
+    def write_text(self, path: str, text: str, *, lasting: bool = True) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         with temporary.open("w", encoding="utf-8") as stream:
             stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if lasting:
+                stream.flush()
+                os.fsync(stream.fileno())
         temporary.replace(target)
-        self.sync(str(target.parent))
+        if lasting:
+            self.sync(str(target.parent))
 
     def open(self, path: str) -> Any:
         return pa.OSFile(path, "rb")
@@ -176,8 +180,8 @@ class PlacedFiles:
     def read_text(self, path: str) -> str:
         return self._at(path).read_text(path)
 
-    def write_text(self, path: str, text: str) -> None:
-        self._at(path).write_text(path, text)
+    def write_text(self, path: str, text: str, *, lasting: bool = True) -> None:
+        self._at(path).write_text(path, text, lasting=lasting)
 
     def open(self, path: str) -> Any:
         return self._at(path).open(path)

@@ -79,7 +79,7 @@ class HdfsFiles:
                 path=path,
             ) from None
 
-    def write_text(self, path: str, text: str) -> None:
+    def write_text(self, path: str, text: str, *, lasting: bool = True) -> None:  # noqa: ARG002 - HDFS always does
         temporary = _beside(path)
         with _translated(path):
             stream = self._system(path).create(self._path(temporary), True)
