@@ -7,13 +7,14 @@ PYTEST_ARGS ?=
 WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
+BENCH_STAMP := .bench-venv/.installed
 # They build and install the rest; setuptools is the version that pyproject.toml builds with.
 BOOTSTRAP := setuptools==84.2.1 uv==0.13.9
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	--python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test soak check lock servers clean
+.PHONY: help install demo picture test soak bench figures check lock servers clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
@@ -22,15 +23,17 @@ help:  ## This list
 install: $(STAMP)  ## Create .venv from the lock files (again only when they change)
 
 # uv in place of pip: 30 s against 49 s with nothing cached, most of it pyspark. No build isolation: it would fetch
-# build tools that no hash pins.
+# build tools that no hash pins. Compiled here, 5 s once: uv leaves that to the first run, and where PYTHONDONTWRITEBYTECODE
+# is set or the folder is read-only every run would compile what it imports anew (an idle run took 1.4 s instead of 0.6).
 $(STAMP): pyproject.toml requirements.lock requirements-bootstrap.lock
 	@test -x $(BIN)/python || $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo 'Python 3.11 with venv is missing. Debian 12: apt-get install python3.11 python3.11-venv;' \
 			'elsewhere let PYTHON name one: make install PYTHON=/path/to/python3.11' >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
-	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --no-build-isolation -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --no-build-isolation --compile-bytecode -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q ingestion_runtime
 	@touch $@
 
 demo: install  ## Ingest an embedded shop database twice and compare the result with its source
@@ -47,6 +50,19 @@ soak: install servers  ## A longer schedule of overlapping transactions (SEED=n 
 	INGESTION_SOAK_TRANSACTIONS=20000 INGESTION_SOAK_RUNS=400 INGESTION_SOAK_SEED=$(or $(SEED),4) \
 		$(BIN)/pytest --timeout 7200 tests/integration/test_horizon_schedule.py
 
+bench: install servers $(BENCH_STAMP)  ## Time whole runs beside Spark alone, dlt and floors (BENCH_ONLY=load BENCH_ROWS=300000 for a part)
+	$(BIN)/python -m ingestion_runtime.tools.jars
+	$(BIN)/python -m tests.bench
+
+figures: install $(BENCH_STAMP)  ## Write the last complete bench into the docs: tables and charts
+	$(BIN)/python -m tests.bench.page
+
+# What ours is compared with has dependencies of its own, other than ours: an environment apart.
+$(BENCH_STAMP): tests/bench/requirements.lock $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .bench-venv
+	$(BIN)/uv pip install --quiet --python .bench-venv/bin/python --require-hashes --compile-bytecode -r tests/bench/requirements.lock
+	@touch $@
+
 servers:  ## Install what the test servers need (root on Debian), or say what is missing
 	@bash .ci/servers
 
@@ -59,7 +75,8 @@ check: install  ## Format, lint, types, import contracts
 lock: install  ## Write the lock files anew after a change of pyproject.toml
 	$(COMPILE) pyproject.toml --group dev -o requirements.lock
 	printf '%s\n' $(BOOTSTRAP) | $(COMPILE) - -o requirements-bootstrap.lock
+	$(COMPILE) tests/bench/requirements.in -o tests/bench/requirements.lock
 
-clean:  ## Remove the demo, build output and caches (not .venv)
-	rm -rf .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean:  ## Remove the demo, the bench, build output and caches (not .venv)
+	rm -rf .demo .bench .bench-venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -34,6 +34,7 @@ from ingestion_runtime.state.buffered import BufferedState
 from ingestion_runtime.state.leases import LeaseKeeper
 from ingestion_runtime.state.processes import current_holder
 from ingestion_runtime.state.sqlite import sqlite_store
+from ingestion_runtime.tools.class_data import class_data_options
 from ingestion_runtime.tools.failpoints import Failpoints
 from ingestion_runtime.tools.files import LocalFiles, PlacedFiles, is_hdfs
 from ingestion_runtime.tools.hdfs import HdfsFiles
@@ -141,6 +142,7 @@ def _prepare(
         JarCache(default_cache_directory()).ensure,
         logs / f"spark-{options.run_id}.log",
         catalog=lambda: catalog_conf(runtime.catalog) if runtime.catalog else (),
+        class_data=class_data_options(default_cache_directory(), environment),
         adopted=session,
     )
     files = PlacedFiles(LocalFiles(), HdfsFiles(tool.session))
@@ -244,11 +246,11 @@ def _clean_staging(context: RunContext, tables: Sequence[TableSpec]) -> None:
     if is_hdfs(context.configuration.runtime.staging.root) and not context.tool.running:
         return  # nothing was staged, and starting a JVM to look for older leftovers takes longer than the whole run
     try:
-        batches = set()
-        for key in map(context.factory.target_key, tables):
+        keys = [context.factory.target_key(table) for table in tables]
+        for key in keys:
             context.state.refresh(key)  # what was preloaded may have been finished, or begun, by another run
-            batch = context.state.open_batch(key)
-            batches |= {batch.id} if batch else set()
+        context.state.preload(keys, context.options.load_date)
+        batches = {batch.id for key in keys if (batch := context.state.open_batch(key))}
         removed = context.staging.ttl_cleanup(tables, batches)
     except Exception as error:  # noqa: BLE001 - as above
         _LOG.warning("Staging was not cleaned up: %s", error)

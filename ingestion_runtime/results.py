@@ -47,7 +47,8 @@ def result_document(result: RunResult) -> dict[str, Any]:
 
 def print_table(result: RunResult) -> None:
     """Print one table of results on stderr, and under it what failed and what to do about it."""
-    console = Console(stderr=True)
+    # Emoji off: a name such as a:x:b is to be shown as it is.
+    console = Console(stderr=True, emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, _FILE_WIDTH)
     # Sentences are left to the terminal to wrap: in a log, or in a pipe to grep, each is one line.

@@ -1,8 +1,9 @@
 """Batches made by hand, for tests of what comes after the source: plans, receipts, and payloads of Parquet files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,8 @@ import pyarrow.parquet as pq
 from ingestion_runtime.model.batch import Batch, IngestionPlan, PlannerMetadata, Receipt, TableKey, WriteMode
 from ingestion_runtime.model.cursor import Slice, Watermark
 from ingestion_runtime.model.spec import TableSpec
-from ingestion_runtime.model.target import Payload, Written
+from ingestion_runtime.model.target import Payload, TargetTable, Written
+from ingestion_runtime.tools.parquet_writer import numbered
 
 DAY = date(2026, 7, 1)
 WHY = PlannerMetadata(None, None, None, probed=False, reason="made by a test")
@@ -60,15 +62,31 @@ def make_receipt(batch: Batch, *, fence: int = 1, rows: int = 0) -> Receipt:
     )
 
 
-def make_payload(directory: Path, batch: Batch, *parts: pa.Table, one_slice: bool = False) -> Payload:
-    """Write each part as a file with the ingest columns; each is a slice of its own, unless all are of one slice."""
+def make_payload(
+    directory: Path,
+    batch: Batch,
+    *parts: pa.Table,
+    one_slice: bool = False,
+    target: TargetTable | None = None,
+    renamed: Mapping[str, str] = MappingProxyType({}),
+    replaces: bool = False,
+) -> Payload:
+    """Write each part as a file with the ingest columns; each is a slice of its own, unless all are of one slice.
+
+    The columns have the field ids that the ``target`` gives them, none without one.
+    """
     directory.mkdir(parents=True)
     paths = []
     for number, part in enumerate(parts):
         path = directory / f"part-{number}.parquet"
-        pq.write_table(with_ingest_columns(part, batch, 0 if one_slice else number), path)
+        rows = with_ingest_columns(part, batch, 0 if one_slice else number)
+        if target is not None:
+            rows = rows.cast(numbered(rows.schema, target.field_ids(rows.schema, renamed)))
+        pq.write_table(rows, path, store_schema=False, store_decimal_as_integer=True)
         paths.append(path)
-    return Payload(tuple(map(str, paths)), pq.read_schema(paths[0]).remove_metadata(), sum(map(len, parts)))
+    schema = pq.read_schema(paths[0]).remove_metadata()
+    named = tuple(renamed.items())
+    return Payload(tuple(map(str, paths)), schema, sum(map(len, parts)), renamed=named, replaces=replaces)
 
 
 def with_ingest_columns(rows: pa.Table, batch: Batch, ordinal: int = 0) -> pa.Table:

@@ -1,11 +1,13 @@
 """Fixtures that every test may use."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from pyspark.sql import SparkSession
 
 from ingestion_runtime.model.spec import RuntimeSpec, SparkSpec, StagingSpec
+from ingestion_runtime.tools.class_data import class_data_options
 from ingestion_runtime.tools.jars import JarCache, default_cache_directory
 from ingestion_runtime.tools.java import require_java
 from ingestion_runtime.tools.spark import SparkTool
@@ -67,6 +69,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         spark=SparkSpec("local[2]", "1g", (("spark.driver.defaultJavaOptions", JVM), IMPATIENT)),
     )
     jars = JarCache(default_cache_directory()).ensure
-    tool = SparkTool.from_config(runtime, require_java, jars, root / "spark.log")
+    archive = class_data_options(default_cache_directory(), os.environ)
+    tool = SparkTool.from_config(runtime, require_java, jars, root / "spark.log", class_data=archive)
     yield tool.session()
     tool.stop()

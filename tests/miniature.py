@@ -97,6 +97,9 @@ class MemoryTarget:
     def columns(self) -> pa.Schema | None:
         return None
 
+    def field_ids(self, schema: pa.Schema, renamed: Mapping[str, str]) -> Mapping[str, int]:  # noqa: ARG002 - the protocol's
+        return {}
+
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:  # noqa: ARG002 - the protocol's
         raise AssertionError("nobody takes these tables over")
 
@@ -186,8 +189,8 @@ class SmallLakes:
         """Let every run of this process be a small one while the block runs."""
         built = EndpointFactory.build_endpoints
 
-        def build(factory: EndpointFactory, table: TableSpec, session: TableSession) -> Endpoints:
-            ends = built(factory, table, session)
+        def build(factory: EndpointFactory, table: TableSpec, session: TableSession, *tell: Any) -> Endpoints:
+            ends = built(factory, table, session, *tell)
             place = factory._configuration.runtime.raw_root
             target = self._targets.setdefault((place, table.name), MemoryTarget(table, ends.target.key))
             target.spec = table

@@ -1,17 +1,22 @@
-"""Reads of a source through Spark, without a configuration around them."""
+"""Reads of a source through Spark or in this process, without a configuration around them."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
 
+from ingestion_runtime.endpoints.jdbc.arrow_reader import ArrowReader
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
+from ingestion_runtime.endpoints.jdbc.extract import Reader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.model.cursor import Slice
 from ingestion_runtime.model.spec import ConnectionSpec, PartitionRead, TableSpec
+from ingestion_runtime.tools.files import LocalFiles
+from ingestion_runtime.tools.parquet_writer import ParquetSettings
 from tests.servers.mariadb import MariaDatabase
 from tests.servers.postgresql import PostgresDatabase
 
@@ -34,8 +39,16 @@ class Reading:
     root: Path
     count: int = 0
 
+    @property
+    def connections(self) -> int:
+        """Over how many connections a large table is read."""
+        return 4
+
     def session(self) -> SparkSession:
         return self.spark
+
+    def reader(self) -> Reader:
+        return SparkReader(self)
 
     def source(self, server: PostgresDatabase | MariaDatabase, table: TableSpec, **properties: str) -> JdbcSource:
         """Return one table of a database, read by a JDBC driver with these properties."""
@@ -49,7 +62,7 @@ class Reading:
             password=Reference(server.password),
             jdbc_properties=tuple(properties.items()),
         )
-        return JdbcSource(table, Database(spec, dialect_for(spec.dialect)), SparkReader(self))
+        return JdbcSource(table, Database(spec, dialect_for(spec.dialect)), self.reader())
 
     def land(self, source: JdbcSource, piece: Slice | None = None) -> Path:
         """Read a slice, or the whole table, and return where its files lie."""
@@ -58,6 +71,26 @@ class Reading:
         extract = source.read_full() if piece is None else source.read_slice(piece)
         extract.write_parquet(str(directory))
         return directory
+
+
+@dataclass
+class Streaming(Reading):
+    """The same in this process; the session is that of nobody."""
+
+    group_bytes: int = 16 * 2**20
+
+    @property
+    def connections(self) -> int:
+        return min(len(os.sched_getaffinity(0)), 4)
+
+    def reader(self) -> Reader:
+        return ArrowReader(ParquetSettings(group_bytes=self.group_bytes), LocalFiles())
+
+
+def streaming_in(root: Path) -> Streaming:
+    """Return readings that need no Spark."""
+    nobody: Any = None
+    return Streaming(nobody, root)
 
 
 def reading_in(spark: SparkSession, root: Path) -> Reading:

@@ -13,20 +13,28 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 from pyspark.sql import SparkSession
 
+from ingestion_runtime.endpoints.engine import EngineFacts, EngineSwitch
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog, catalog_conf
+from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
 from ingestion_runtime.endpoints.iceberg.target import IcebergTarget
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.endpoints.parquet import ParquetTarget
 from ingestion_runtime.model.policy import OnChange, SchemaPolicy
-from ingestion_runtime.model.spec import CatalogSpec, ConnectionSpec, RuntimeSpec, StagingSpec, TableSpec
+from ingestion_runtime.model.spec import CatalogSpec, ConnectionSpec, Engine, RuntimeSpec, StagingSpec, TableSpec
 from ingestion_runtime.model.target import TargetTable
 from ingestion_runtime.tools.files import LocalFiles
+from ingestion_runtime.tools.local_sql import LocalSql
+from ingestion_runtime.tools.parquet_writer import ParquetSettings
 from ingestion_runtime.tools.spark import SparkTool
 from tests.batches import data_of
 
 
 class Place(Protocol):
-    """Where tables of one kind live."""
+    """Where tables of one kind live. ``holds_back``: what is written and not published is held by its writer, and no head
+    lists it."""
+
+    @property
+    def holds_back(self) -> bool: ...
 
     def open(self, table: TableSpec) -> TargetTable:
         """Return a target with clients of its own, as another process has them."""
@@ -50,16 +58,30 @@ class Place(Protocol):
 
 
 class IcebergPlace:
-    """Tables in one SQL catalog, the warehouse on the local disk. Readers and enemies come through pyiceberg."""
+    """Tables in one SQL catalog, the warehouse on the local disk. Readers and enemies come through pyiceberg.
 
-    def __init__(self, root: Path, spark: SparkSession, connection: ConnectionSpec | None = None) -> None:
+    Without a Spark session, or with ``engine`` arrow, every batch is written in this process.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        spark: SparkSession | None,
+        connection: ConnectionSpec | None = None,
+        engine: Engine | None = None,
+    ) -> None:
         self.root = root
+        self.engine = engine or (Engine.ARROW if spark is None else Engine.SPARK)
         database = None if connection else str(root / "catalog.db")
         self.spec = CatalogSpec("lake", database, str(root / "warehouse"), connection=connection)
         self.tool = tool_of(self.spec, root, spark)
         self.session = self.tool.table_session()
         self._opened: list[IcebergCatalog] = []
         self._client: SqlCatalog | None = None
+
+    @property
+    def holds_back(self) -> bool:
+        return self.engine is Engine.ARROW
 
     @property
     def spark(self) -> SparkSession:
@@ -73,7 +95,7 @@ class IcebergPlace:
         if allow_missing:
             table = replace(table, policy=SchemaPolicy(dropped=OnChange.EVOLVE))
         writer = BranchWriter(self.session, catalog.name, catalog.identifier(table), table)
-        return IcebergTarget(catalog, table, writer, "zstd")
+        return IcebergTarget(catalog, table, writer, switch_to(self.engine, table), local_tools(self.root))
 
     def catalog(self) -> SqlCatalog:
         """A client of our own."""
@@ -118,10 +140,15 @@ class HdfsPlace:
     """Tables of one catalog whose warehouse is on HDFS. Readers and enemies come through Spark SQL."""
 
     def __init__(self, root: Path, spark: SparkSession, warehouse: str, database: str | None) -> None:
+        self.root = root
         self.spec = CatalogSpec("lake", database, warehouse)
         self.tool = tool_of(self.spec, root, spark)
         self.session = self.tool.table_session()
         self._opened: list[IcebergCatalog] = []
+
+    @property
+    def holds_back(self) -> bool:
+        return False
 
     @property
     def spark(self) -> SparkSession:
@@ -134,7 +161,7 @@ class HdfsPlace:
         if allow_missing:
             table = replace(table, policy=SchemaPolicy(dropped=OnChange.EVOLVE))
         writer = BranchWriter(self.session, catalog.name, catalog.identifier(table), table)
-        return IcebergTarget(catalog, table, writer, "zstd")
+        return IcebergTarget(catalog, table, writer, switch_to(Engine.SPARK, table), local_tools(self.root))
 
     def read(self, table: TableSpec) -> list[dict[str, Any]]:
         name = self._name(table)
@@ -160,8 +187,30 @@ class HdfsPlace:
         return f"lake.{table.schema}.{table.table}"
 
 
-def tool_of(spec: CatalogSpec, root: Path, spark: SparkSession) -> SparkTool:
-    """Return a tool on a session that is up, with sessions that know the catalog."""
+def switch_to(engine: Engine, table: TableSpec) -> EngineSwitch:
+    """Return the switch of a table whose engine is set."""
+    return EngineSwitch(
+        lambda: EngineFacts(
+            table=table.name,
+            wanted=engine,
+            dialect="sqlite",
+            streams=True,
+            far=(),
+            master="local[2]",
+            estimated_bytes=None,
+            memory_mb=512,
+        ),
+        lambda _, __: None,
+    )
+
+
+def local_tools(root: Path) -> LocalTools:
+    """Return what a target needs to write in this process."""
+    return LocalTools(ParquetSettings(), LocalSql(128, str(root / "spill")), LocalFiles())
+
+
+def tool_of(spec: CatalogSpec, root: Path, spark: SparkSession | None) -> SparkTool:
+    """Return a tool on a session that is up, with sessions that know the catalog; without one Spark never starts."""
     runtime = RuntimeSpec("tests", "", "", "UTC", spec, StagingSpec(""), "")
     conf = lambda: catalog_conf(spec)  # noqa: E731
     log = root / "spark.log"
@@ -179,11 +228,13 @@ def _values(rows: pa.Table) -> str:
 class ParquetPlace:
     """Directories under one root. Readers come through pyarrow."""
 
+    holds_back = False
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def open(self, table: TableSpec) -> ParquetTarget:
-        return ParquetTarget(str(self.root), table, LocalFiles())
+        return ParquetTarget(str(self.root), table, LocalFiles(), local_tools(self.root).sql)
 
     def link(self, table: TableSpec) -> Path:
         """What readers open."""

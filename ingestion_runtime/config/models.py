@@ -42,9 +42,8 @@ GuardrailWord = Literal["fail", "warn", "text"]
 class FilePart(BaseModel):
     """An object of the file. ``placeholders`` stand in for required keys that are wrong: the rest is still checked."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    # The texts under the fields are for the JSON Schema: `schema.py` finds them. Pydantic would parse this file each time.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
     placeholders: ClassVar[Mapping[str, object]] = {}
 
 
@@ -177,7 +176,9 @@ class RuntimeFile(FilePart):
     write_format: Literal["parquet"] = "parquet"
     compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
     engine: Literal["auto", "arrow", "spark"] = "spark"
+    """What moves rows: this process (arrow), Spark, or whichever fits the table."""
     memory_mb: Annotated[int, Field(ge=64, le=1_048_576)] = 512
+    """What arrow may use for rows, in MiB, all tables of a run together."""
     finalize_full_refresh: bool = True
     """false: a full refresh ends when the batch is in raw."""
     intermediate: IntermediateFile | None = None
@@ -313,6 +314,7 @@ class TableFile(FilePart):
     partition_read: PartitionReadFile | None = None
     fetch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     engine: Literal["auto", "arrow", "spark"] | None = None
+    """As the runtime's, for this table alone."""
     intermediate: TableIntermediateFile = Field(default_factory=TableIntermediateFile)
     null_keys: Literal["refuse", "quarantine"] = "refuse"
     """What happens to rows with a NULL in the primary key."""
@@ -330,6 +332,9 @@ class TableFile(FilePart):
 
 class ConfigurationFile(FilePart):
     """A configuration of the ingestion runtime."""
+
+    # Its parts are validated one by one; as a whole it is only described.
+    model_config = ConfigDict(defer_build=True)
 
     json_schema: str | None = Field(default=None, alias="$schema")
     """For editors; not read."""

@@ -1,13 +1,17 @@
 """The JSON Schema of configuration files, published under docs/reference for editors."""
 
+import ast
+import inspect
+import itertools
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from ingestion_runtime.config.models import ConfigurationFile
+from ingestion_runtime.config import models
 
 PUBLISHED = Path("docs/reference/configuration.schema.json")
 
@@ -17,8 +21,23 @@ def configuration_schema() -> dict[str, Any]:
 
     It knows keys, types, choices and bounds. Loading checks more: names, paths, SQL, and what belongs together.
     """
-    schema = ConfigurationFile.model_json_schema(by_alias=True)
+    schema = models.ConfigurationFile.model_json_schema(by_alias=True)
+    objects = {**schema["$defs"], models.ConfigurationFile.__name__: schema}
+    for owner, name, text in _field_texts():
+        field = getattr(models, owner).model_fields[name]
+        objects[owner]["properties"][field.alias or name]["description"] = text
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
+
+
+def _field_texts() -> Iterator[tuple[str, str, str]]:
+    """Yield class, field and text for every field of the models with a string right under it."""
+    for kind in ast.parse(inspect.getsource(models)).body:
+        if not isinstance(kind, ast.ClassDef):
+            continue
+        for field, below in itertools.pairwise(kind.body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    yield kind.name, name, inspect.cleandoc(text)
 
 
 def schema_text() -> str:

@@ -92,6 +92,11 @@ class EngineSwitch:
                 self._tell("table", self._choice)
             return self._choice.engine
 
+    @property
+    def insists(self) -> bool:
+        """Whether the engine was asked for, and not chosen."""
+        return self._look().wanted is not Engine.AUTO
+
     def step(self, step: str, choice: EngineChoice) -> None:
         """Tell that one step of the table's work takes another engine, and why.
 

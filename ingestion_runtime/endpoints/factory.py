@@ -4,17 +4,24 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from ingestion_runtime.endpoints.engine import EngineChoice, EngineFacts, EngineSwitch
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
+from ingestion_runtime.endpoints.iceberg.chosen_keys import ChosenKeys
 from ingestion_runtime.endpoints.iceberg.keys import IcebergKeys
+from ingestion_runtime.endpoints.iceberg.local_keys import LocalKeys
+from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
+from ingestion_runtime.endpoints.iceberg.partitions import splitter
 from ingestion_runtime.endpoints.iceberg.target import IcebergTarget
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.endpoints.jdbc.arrow_reader import ArrowReader
+from ingestion_runtime.endpoints.jdbc.catalogue import Catalogue
 from ingestion_runtime.endpoints.jdbc.chosen import ChosenReader
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.parquet import ParquetTarget
 from ingestion_runtime.endpoints.raw import RawZone
 from ingestion_runtime.model.batch import TableKey
@@ -23,8 +30,12 @@ from ingestion_runtime.model.errors import ConfigError
 from ingestion_runtime.model.spec import Configuration, Deletes, SinkFormat, TableSpec
 from ingestion_runtime.model.target import TargetKeyReader, TargetTable
 from ingestion_runtime.tools.files import Files, is_hdfs
-from ingestion_runtime.tools.parquet_writer import ParquetSettings
+from ingestion_runtime.tools.local_sql import LocalSql
+from ingestion_runtime.tools.parquet_writer import ParquetSettings, Splitter
 from ingestion_runtime.tools.spark import SparkTool, TableSession
+
+# Below this DuckDB does little but write to disk.
+_LEAST_SQL_MB = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,8 @@ class EndpointFactory:
         self._files = files
         self._lock = threading.Lock()
         self._databases: dict[str, Database] = {}
+        self._catalogues: dict[str, Catalogue] = {}
+        self._keys: dict[str, TableKey] = {}
         catalog = configuration.runtime.catalog
         self._catalog = None if catalog is None else IcebergCatalog(catalog, tool.session)
 
@@ -58,6 +71,15 @@ class EndpointFactory:
                 spec = self._configuration.connection(name)
                 self._databases[name] = Database(spec, dialect_for(spec.dialect))
             return self._databases[name]
+
+    def _catalogue(self, table: TableSpec) -> Catalogue:
+        """Return what the database says of its tables; this one is described together with those asked for so far."""
+        database = self.database(table.connection)
+        with self._lock:
+            catalogue = self._catalogues.setdefault(table.connection, Catalogue(database))
+        if table.query_sql is None:
+            catalogue.add(table)
+        return catalogue
 
     def connections_of(self, table: TableSpec) -> tuple[str, ...]:
         """Return the connections that the table needs: its source's, and that of a catalog in a database."""
@@ -72,11 +94,13 @@ class EndpointFactory:
         runtime = self._configuration.runtime
         switch = EngineSwitch(lambda: self._facts(table, source), tell)
         spark = SparkReader(session, runtime.compression)
-        arrow = ArrowReader(self._parquet_settings(), self._files)
-        source = JdbcSource(table, self.database(table.connection), ChosenReader(switch, spark, arrow))
+        target = self.build_target(table, session, switch)
+        arrow = ArrowReader(self._parquet_settings(), self._files, _splitting(table, target))
+        reader = ChosenReader(switch, spark, arrow)
+        source = JdbcSource(table, self.database(table.connection), reader, self._catalogue(table))
         raw = RawZone(runtime.raw_root, table, self._files)
         keys = self._build_keys(table, session, switch)
-        return Endpoints(source, self.build_target(table, session, switch), raw, keys, switch)
+        return Endpoints(source, target, raw, keys, switch)
 
     def _facts(self, table: TableSpec, source: JdbcSource) -> EngineFacts:
         runtime = self._configuration.runtime
@@ -102,24 +126,40 @@ class EndpointFactory:
         share = runtime.memory_mb * 2**20 // max(1, runtime.max_parallel_tables)
         return ParquetSettings("none" if codec == "none" else codec, group_bytes=max(4 * 2**20, min(48 * 2**20, share // 4)))
 
+    def _local_sql(self) -> LocalSql:
+        """Return SQL in this process, within a table's share of the memory."""
+        runtime = self._configuration.runtime
+        share = max(_LEAST_SQL_MB, runtime.memory_mb // max(1, runtime.max_parallel_tables))
+        return LocalSql(share, runtime.staging.root)
+
+    def _local_tools(self) -> LocalTools:
+        return LocalTools(self._parquet_settings(), self._local_sql(), self._files)
+
     def build_target(self, table: TableSpec, session: TableSession, switch: EngineSwitch) -> TargetTable:
         """Return where a table is published."""
         runtime = self._configuration.runtime
         if table.sink is SinkFormat.PARQUET:
-            return ParquetTarget(runtime.final_root, table, self._files)
+            return ParquetTarget(runtime.final_root, table, self._files, self._local_sql())
         if self._catalog is None:
             raise ConfigError(f"{table.name} goes to Iceberg, and there is no catalog.", remedy="Set runtime.intermediate.")
         writer = BranchWriter(session, self._catalog.name, self._catalog.identifier(table), table)
-        return IcebergTarget(self._catalog, table, writer, switch, self._parquet_settings())
+        return IcebergTarget(self._catalog, table, writer, switch, self._local_tools())
 
     def _build_keys(self, table: TableSpec, session: TableSession, switch: EngineSwitch) -> TargetKeyReader | None:
         if self._catalog is None or table.deletes is Deletes.IGNORE:
             return None
-        return IcebergKeys(session, self._catalog.name, self._catalog.identifier(table), table)
+        spark = IcebergKeys(session, self._catalog.name, self._catalog.identifier(table), table)
+        return ChosenKeys(switch, spark, LocalKeys(self._catalog, table, self._local_tools()))
 
     def target_key(self, table: TableSpec) -> TableKey:
         """Return the name under which state and leases know the table's target."""
-        return self.build_endpoints(table, self._tool.table_session()).target.key
+        with self._lock:
+            known = self._keys.get(table.name)
+        if known is None:
+            known = self.build_endpoints(table, self._tool.table_session()).target.key
+            with self._lock:
+                self._keys[table.name] = known
+        return known
 
     def metadata_endpoint(self, table: TableSpec) -> MetadataCapableEndpoint:
         """Return a source that is only asked to describe its table."""
@@ -138,3 +178,14 @@ class EndpointFactory:
             database.close()
         if self._catalog is not None:
             self._catalog.close()
+
+
+def _splitting(table: TableSpec, target: TargetTable) -> Callable[[pa.Schema], Splitter | None]:
+    """Return what splits rows into the target's partitions where their files may become its own: not where they are merged,
+    which splits them once more anyway."""
+
+    def split(schema: pa.Schema) -> Splitter | None:
+        whole = table.mode == "full" or target.location() is None
+        return splitter(table.partition, schema) if whole and table.sink is SinkFormat.ICEBERG else None
+
+    return split

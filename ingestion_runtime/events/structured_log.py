@@ -6,9 +6,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
 
-import structlog
-
-from ingestion_runtime.events.plain import plain
+from ingestion_runtime.events.plain import to_json
 from ingestion_runtime.events.types import Envelope, event_fields
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -42,7 +40,6 @@ class StructuredLogSubscriber:
         self._path = Path(directory) / f"run-{stamp}-{run_id}.jsonl"
         self._outbox = outbox
         self._threshold = LEVELS.index(level)
-        self._render = structlog.processors.JSONRenderer(default=plain)
         self._file: FileIO | None = None
         self._torn = False
         self._lock = threading.Lock()
@@ -80,8 +77,7 @@ class StructuredLogSubscriber:
             "slice": envelope.slice,
             **event_fields(envelope.event),
         }
-        rendered = self._render(None, envelope.event.level, values)
-        return rendered if isinstance(rendered, str) else rendered.decode()
+        return to_json(values)
 
     def _append(self, line: str) -> None:
         if self._file is None:

@@ -102,3 +102,4 @@ def _prepare_engine(run: RunContext, endpoints: Endpoints) -> None:
     """Raise what is missing on this machine for the engine that the table gets."""
     if endpoints.engine.engine is Engine.SPARK:
         run.tool.prepare()
+        run.tool.warm_up()  # it starts while the batch is opened and the live columns are looked at

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingestion_runtime.model.errors import TerminalError
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -28,11 +30,14 @@ class LocalSql:
 
     @contextmanager
     def session(self) -> Iterator["DuckDBPyConnection"]:
-        """Lend a session of its own; what it put on disk is gone afterwards."""
+        """Lend a session of its own; what it put on disk is gone afterwards.
+
+        Raises TerminalError, from whatever is done within it, for work that fits neither into memory nor onto the disk.
+        """
         import duckdb
 
         spill = Path(self.directory, f"_sql-{uuid.uuid4().hex[:8]}")
-        settings = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{self.memory_mb}MiB",
             "threads": min(os.cpu_count() or 1, _MOST_THREADS),
             "temp_directory": str(spill),
@@ -44,6 +49,13 @@ class LocalSql:
         connection = duckdb.connect(":memory:", config=settings)
         try:
             yield connection
+        except duckdb.OutOfMemoryException as error:
+            # It says the same of a disk that is nearly full: its own limit is nine tenths of what is free.
+            raise TerminalError(
+                f"{self.memory_mb} MiB of memory and the disk of {self.directory} were too small for SQL in this process.",
+                remedy="Make room on the disk, raise runtime.memory_mb, lower max_parallel_tables, or set engine to spark"
+                " for this table.",
+            ) from error
         finally:
             connection.close()
             shutil.rmtree(spill, ignore_errors=True)

@@ -1,7 +1,8 @@
 """Record batches into Parquet files: bounded memory, and settings that follow the data.
 
-Measured on 3 million rows of 18 columns: zstd level 1 with a dictionary only where values repeat takes 3.4 s and 92 MiB,
-a dictionary for every column 3.8 s and 102 MiB.
+Measured on 786,432 rows of 22 columns: zstd level 1 with a dictionary only where values repeat takes 0.37 s and 17 MB,
+without any dictionary 0.34 s and 22 MB, level 2 a quarter more for 1 % of the size. Decimals as integers, which Iceberg's
+specification asks for, take 0.14 s less than as bytes; a page index costs nothing.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -12,9 +13,11 @@ from typing import Any
 import pyarrow as pa
 
 _LEVELS = {"zstd": 1}
-_SAMPLE_ROWS = 8_192
-# A dictionary pays where a value stands for four rows at least.
-_REPEATS = 4
+_SAMPLE_ROWS = 65_536
+# A process has 1,024 file handles, and other tables are read beside this one.
+_MOST_OPEN = 64
+# A dictionary pays where a value stands for five rows at least. (Sorted keys of four rows each are smaller without.)
+_REPEATS = 5
 
 #: Cuts a batch into parts that may not share a file; the key of a part is the same in every batch.
 Splitter = Callable[[pa.RecordBatch], Iterable[tuple[Hashable, pa.RecordBatch]]]
@@ -56,7 +59,7 @@ class ParquetWriter:
     """Writes batches of one schema into files ``{directory}/{prefix}-00000.parquet`` and so on. For one thread.
 
     The directory is made when it is missing. All parts together hold ``group_bytes`` at most: the largest is written
-    first.
+    first. At most 64 files are open: the part that has waited longest goes on in another file.
     """
 
     def __init__(
@@ -73,7 +76,9 @@ class ParquetWriter:
         self._settings = settings
         self._split = split
         self._parts: dict[Hashable, _Part] = {}
+        self._writing: dict[Hashable, _Part] = {}  # those with an open file, that written to longest ago first
         self._files: list[WrittenFile] = []
+        self._held = 0
         self._opened = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -83,15 +88,15 @@ class ParquetWriter:
             part.batches.append(rows)
             part.rows += rows.num_rows
             part.size += rows.nbytes
+            self._held += rows.nbytes
             if part.rows >= self._settings.group_rows or part.size >= self._settings.group_bytes:
                 self._flush(key, part)
-        while sum(part.size for part in self._parts.values()) > self._settings.group_bytes:
-            key, part = max(self._parts.items(), key=lambda item: item[1].size)
-            self._flush(key, part)
+        if self._held > self._settings.group_bytes:
+            self._make_room()
 
     def close(self, *, at_least_one: bool = False) -> tuple[WrittenFile, ...]:
         """Write what waits, end all files and return them; with ``at_least_one`` an empty file where there was no row."""
-        for key, part in self._parts.items():
+        for key, part in tuple(self._parts.items()):
             self._flush(key, part)
             self._end(key, part)
         if not self._files and at_least_one:
@@ -100,6 +105,13 @@ class ParquetWriter:
             self._end(None, part)
         return tuple(self._files)
 
+    def __enter__(self) -> "ParquetWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.abort()
+
     def abort(self) -> None:
         """Let go of open files after an error; they stay where they are, without a footer."""
         for part in self._parts.values():
@@ -107,17 +119,31 @@ class ParquetWriter:
                 part.writer.file_handle.close()
                 part.writer.is_open = False
 
+    def _make_room(self) -> None:
+        """Write the largest parts until half of the room is free; all, where there are many: their rows may be slices, and
+        the last slice of a batch keeps the whole of it in memory."""
+        least = self._settings.group_bytes // 2 if len(self._parts) <= _MOST_OPEN else 0
+        for key, part in sorted(self._parts.items(), key=lambda item: item[1].size, reverse=True):
+            if self._held <= least:
+                break
+            self._flush(key, part)
+
     def _flush(self, key: Hashable, part: _Part) -> None:
         if not part.rows:
             return
         group = pa.Table.from_batches(part.batches, self._schema)
         if part.writer is None:
             self._open(part, group)
-        part.writer.write_table(group, row_group_size=max(part.rows, 1))
+        part.writer.write_table(group, row_group_size=part.rows)
         part.written += part.rows
+        self._held -= part.size
         part.batches, part.rows, part.size = [], 0, 0
+        self._writing.pop(key, None)
+        self._writing[key] = part
         if Path(part.path).stat().st_size >= self._settings.file_bytes:
             self._end(key, part)
+        elif len(self._writing) > _MOST_OPEN:
+            self._end(*next(iter(self._writing.items())))
 
     def _open(self, part: _Part, sample: pa.Table | None) -> None:
         import pyarrow.parquet as pq
@@ -133,6 +159,8 @@ class ParquetWriter:
             compression_level=_LEVELS.get(codec),
             use_dictionary=repeating_columns(sample) if sample is not None else False,
             write_statistics=True,
+            write_page_index=True,
+            store_decimal_as_integer=True,
             store_schema=False,
         )
 
@@ -140,21 +168,32 @@ class ParquetWriter:
         if part.writer is None:
             return
         part.writer.close()
+        self._writing.pop(key, None)
         self._files.append(WrittenFile(part.path, part.written, key))
         part.writer, part.written = None, 0
 
 
-def repeating_columns(sample: pa.Table) -> list[str]:
-    """Return the columns in which a value stands for several rows, by the first rows of a sample."""
+def repeating_columns(group: pa.Table) -> list[str]:
+    """Return the columns in which a value stands for several rows of a row group, by what its first rows say."""
+    names = zip(group.schema.names, group.columns, strict=True)
+    return [name for name, column in names if _repeats(column)]
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
     import pyarrow.compute as pc
 
-    head = sample.slice(0, _SAMPLE_ROWS)
-    return [
-        name
-        for name, column in zip(head.schema.names, head.columns, strict=True)
-        if not pa.types.is_boolean(column.type)
-        and head.num_rows >= _REPEATS * max(1, pc.count_distinct(column, mode="all").as_py())
-    ]
+    if pa.types.is_dictionary(column.type):
+        return True
+    rows = min(_SAMPLE_ROWS, len(column))
+    if pa.types.is_boolean(column.type) or rows < _REPEATS:
+        return False
+    half, whole = (int(pc.count_distinct(column.slice(0, part), mode="all").as_py()) for part in (rows // 2, rows))
+    # Each further half of the sample brings as many new values as the one before, times the rate at which they grow rare
+    # (three distributions: right within a tenth).
+    rate = (whole - half) / half
+    halves = 2 * len(column) / rows
+    distinct = half * (halves if rate >= 1 else (1 - rate**halves) / (1 - rate))
+    return bool(len(column) >= _REPEATS * distinct)
 
 
 def numbered(schema: pa.Schema, ids: Mapping[str, int]) -> pa.Schema:

@@ -2,44 +2,23 @@
 
 import logging
 import re
-import subprocess
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingestion_runtime.model.errors import TerminalError, TransientError
+from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import RuntimeSpec
+from ingestion_runtime.tools.spark_jvm import ClassDataOptions, Settings, SparkSettings, end_jvm, no_class_data, start_jvm
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _LOG = logging.getLogger(__name__)
-_END_SECONDS = 30
-_LOGGING = Path(__file__).with_name("log4j2.properties")
 _LOOPBACK = (("spark.driver.host", "127.0.0.1"), ("spark.driver.bindAddress", "127.0.0.1"))
 # Executors elsewhere must reach the driver: there Spark finds the address itself, or spark.conf names it.
 _ON_THIS_HOST = re.compile(r"local\b|spark://(127\.|localhost[:/]|\[::1\])")
 _CATALOG = "spark.sql.catalog."
-_UTC = "-Duser.timezone=UTC"
-
-Settings = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SparkSettings:
-    """What sessions are made of. ``conf`` holds for the JVM, ``table_conf`` is set on every table's session, and so is what
-    ``secret_conf`` returns, which is asked each time and kept nowhere; ``java`` and ``jars`` are called when the JVM starts,
-    and raise what they find missing."""
-
-    app_name: str
-    conf: tuple[tuple[str, str], ...]
-    table_conf: tuple[tuple[str, str], ...]
-    java: Callable[[], Path]
-    jars: Callable[[], tuple[Path, ...]]
-    log_file: Path
-    secret_conf: Callable[[], Settings]
 
 
 def session_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
@@ -76,6 +55,8 @@ def table_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
         ("spark.sql.ansi.enabled", "true"),
         ("spark.sql.parquet.compression.codec", codec),
         ("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS"),
+        # Iceberg knows the columns of a staged file by them.
+        ("spark.sql.parquet.fieldId.write.enabled", "true"),
     )
 
 
@@ -85,9 +66,14 @@ class SparkTool:
     def __init__(self, settings: SparkSettings, adopted: "SparkSession | None" = None) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self._needs_lock = threading.Lock()
+        self._needs: tuple[Path, tuple[Path, ...]] | None = None
         self._root = adopted
         self._owned = adopted is None
         self._stopped = False
+        self._early_lock = threading.Lock()
+        self._early: threading.Thread | None = None
+        self._failure: Exception | None = None
 
     @classmethod
     def from_config(
@@ -98,6 +84,7 @@ class SparkTool:
         log_file: Path,
         *,
         catalog: Callable[[], Settings] = lambda: (),
+        class_data: ClassDataOptions = no_class_data,
         adopted: "SparkSession | None" = None,
     ) -> "SparkTool":
         """Return a tool for this run. Nothing is started and nothing is checked yet.
@@ -106,7 +93,7 @@ class SparkTool:
         An ``adopted`` session, with our jars and the Iceberg extension, is used in place of a new one and never stopped.
         """
         conf, tables = session_conf(runtime), table_conf(runtime)
-        return cls(SparkSettings(runtime.job_name, conf, tables, java, jars, log_file, catalog), adopted)
+        return cls(SparkSettings(runtime.job_name, conf, tables, java, jars, log_file, catalog, class_data), adopted)
 
     @property
     def running(self) -> bool:
@@ -114,22 +101,51 @@ class SparkTool:
         return self._root is not None
 
     def session(self) -> "SparkSession":
-        """Return the root session, started by the first caller.
+        """Return the root session, started by the first caller or by `warm_up`, for which it waits.
 
         Raises ConfigError without a fitting Java, TransientError when jars cannot be fetched.
         """
         with self._lock:
             if self._stopped:
                 raise TerminalError("The Spark session has been stopped.", remedy="The run is ending; run it again.")
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure  # told once; a later caller tries anew
             if self._root is None:
-                self._root = _start(self._settings)
+                self._root = start_jvm(self._settings, *self._find_needs())
             return self._root
+
+    def warm_up(self) -> None:
+        """Start Spark on a thread of its own, unless that was done already, and return at once.
+
+        Call it when it is certain that a table will need Spark. What goes wrong is raised by the first `session`.
+        """
+        with self._early_lock:  # of its own: the others are held for as long as a start takes
+            if self._early is not None or self._root is not None:
+                return
+            self._early = threading.Thread(target=self._start_early, name="spark-start", daemon=True)
+            self._early.start()
+
+    def _start_early(self) -> None:
+        with self._lock:
+            if self._stopped or self._root is not None:
+                return
+            try:
+                self._root = start_jvm(self._settings, *self._find_needs())
+            except Exception as error:  # noqa: BLE001 - nobody waits for this thread; who asks for a session is told
+                self._failure = error
 
     def prepare(self) -> None:
         """Check Java and jars without starting anything: called before a plan that needs Spark has its first effect."""
         if self._root is None:
-            self._settings.java()
-            self._settings.jars()
+            self._find_needs()
+
+    def _find_needs(self) -> tuple[Path, tuple[Path, ...]]:
+        """Return Java and the jars, looked for once: jars that are missing are not fetched twice at the same time."""
+        with self._needs_lock:
+            if self._needs is None:
+                self._needs = self._settings.java(), self._settings.jars()
+            return self._needs
 
     def table_settings(self) -> Settings:
         """Return what every table's session is set to, secrets included."""
@@ -174,13 +190,17 @@ class SparkTool:
         # Without a process of ours spark-submit started us, and the JVM outlives us.
         return gateway.proc is None or gateway.proc.poll() is None
 
-    def stop(self) -> None:
-        """Stop the JVM if there is one. Later calls of ``session`` fail."""
-        with self._lock:
+    def stop(self) -> int | None:
+        """Stop the JVM if there is one, also one that is only starting. Later calls of ``session`` fail.
+
+        Returns the exit code of a JVM that was ours to stop.
+        """
+        with self._lock:  # held by who starts a JVM: once it is ours nothing of it can be left behind
             self._stopped = True
             root, self._root = self._root, None
-        if root is not None and self._owned:
-            _end(root)
+        if root is None or not self._owned:
+            return None
+        return end_jvm(root, self._settings.end_seconds)
 
 
 class TableSession:
@@ -218,25 +238,6 @@ class TableSession:
             _LOG.info("A catalog was not closed: %s", type(error).__name__)
 
 
-def _end(root: "SparkSession") -> None:
-    """End a JVM. What the run did is done: a JVM that has died already, or will not end, must not change the outcome."""
-    gateway: Any = root.sparkContext._gateway
-    try:
-        root.stop()
-        gateway.shutdown()
-    except Exception as error:  # noqa: BLE001 - whatever a dead JVM makes py4j raise
-        _LOG.warning("Spark did not stop by itself: %s", type(error).__name__)
-    # pyspark would hand the dead gateway to the next context of this process.
-    type(root.sparkContext)._gateway = None
-    type(root.sparkContext)._jvm = None
-    if gateway.proc is not None:
-        gateway.proc.stdin.close()
-        try:
-            gateway.proc.wait(timeout=_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            gateway.proc.kill()
-
-
 def _activate(session: "SparkSession") -> None:
     """Make a session the active one of this thread.
 
@@ -245,45 +246,3 @@ def _activate(session: "SparkSession") -> None:
     """
     jvm: Any = session._jvm
     jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session._jsparkSession)
-
-
-def _start(settings: SparkSettings) -> "SparkSession":
-    """Start the JVM with its output in the run's log file, and return the root session."""
-    java = settings.java()
-    jars = settings.jars()
-    import os
-
-    from pyspark import SparkConf, SparkContext
-    from pyspark.java_gateway import launch_gateway
-    from pyspark.sql import SparkSession
-
-    settings.log_file.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["JAVA_HOME"] = str(java.parent.parent)
-    conf = SparkConf(loadDefaults=False).setAppName(settings.app_name)
-    for key, value in settings.conf:
-        conf.set(key, value)
-    conf.set("spark.driver.extraClassPath", ":".join(map(str, jars)))
-    options = f"{_UTC} -Dlog4j2.configurationFile={_LOGGING.as_uri()}"
-    conf.set("spark.driver.extraJavaOptions", options)
-    if not conf.get("spark.master", "").startswith("local"):
-        # Executors fetch them from the driver; in one JVM the class path alone is faster (7.6 s against 8.5 to a count).
-        conf.set("spark.jars", ",".join(jar.as_uri() for jar in jars))
-        # Drivers of databases spell times in the JVM's own zone; last, so that no other setting of it wins.
-        conf.set("spark.executor.extraJavaOptions", f"{conf.get('spark.executor.extraJavaOptions', '')} {_UTC}".strip())
-    # By the environment, because a blank in the path would cut an option in two.
-    os.environ["INGESTION_SPARK_LOG"] = str(settings.log_file)
-    with settings.log_file.open("ab") as log:
-        launch: Any = launch_gateway
-        gateway = launch(conf, popen_kwargs={"stdout": log, "stderr": log})
-    try:
-        context = SparkContext(gateway=gateway, conf=conf)
-        return SparkSession(context)
-    except Exception as error:
-        master = conf.get("spark.master", "") or ""
-        if not master.startswith("spark://"):
-            raise
-        # A master that does not answer is given up by Spark after a minute, and its own words are of a stopped context.
-        raise TransientError(
-            f"Spark could not be started on the master {master}, see {settings.log_file}.",
-            remedy="Check that it runs and is reachable, then run the same command again.",
-        ) from error

@@ -19,7 +19,6 @@ LINEITEM = """CREATE UNLOGGED TABLE {name} (
 
 KEYS = ("l_orderkey", "l_linenumber")
 CURSOR = "updated_at"
-PADDED = ("l_shipinstruct", "l_shipmode")  # MariaDB gives a char(n) without the blanks at its end
 # How an independent reader knows the columns, and how a database without PostgreSQL's spelling declares them.
 COLUMNS = {
     "l_orderkey": "BIGINT",
@@ -40,6 +39,8 @@ COLUMNS = {
     "l_comment": "VARCHAR",
     "updated_at": "TIMESTAMP",
 }
+# SQLite has one kind of integer, of 64 bits.
+SQLITE_COLUMNS = {name: "BIGINT" if kind == "INTEGER" else kind for name, kind in COLUMNS.items()}
 SMALL = {
     "id": "BIGINT",
     "customer_id": "BIGINT",
@@ -55,11 +56,9 @@ SMALL = {
     "updated_at": "TIMESTAMP",
 }
 
-_WORDS = (
-    "carefully furiously quickly slyly blithely express regular special final bold pending ironic even silent unusual "
-    "daring deposits accounts packages requests foxes theodolites pinto beans platelets asymptotes courts dolphins multipliers "
-    "sauternes warthogs frets"
-).split()
+_WORDS = ["carefully", "furiously", "quickly", "slyly", "express", "regular", "final", "pending", "ironic", "even", "silent"]
+_WORDS += ["unusual", "daring", "deposits", "accounts", "packages", "requests", "foxes", "theodolites", "pinto beans"]
+_WORDS += ["platelets", "asymptotes", "courts", "dolphins", "multipliers", "sauternes", "warthogs", "frets"]
 
 
 def _array(words: list[str]) -> str:
@@ -128,9 +127,9 @@ def small(name: str, number: int) -> str:
     words = _pick(_WORDS, 5)
     numbers = f"(SELECT {number}::bigint * 1000000 + k AS g FROM generate_series(1, {SMALL_ROWS}) k) s"
     return (
-        f"CREATE UNLOGGED TABLE {name} (id bigint PRIMARY KEY, customer_id bigint, kind int, quantity int, price numeric(12,2), "
-        "weight double precision, active boolean, code varchar(12), name text, note text, ordered_on date, "
-        "updated_at timestamp NOT NULL);\n"
+        f"CREATE UNLOGGED TABLE {name} (id bigint PRIMARY KEY, customer_id bigint, kind int, quantity int, "
+        "price numeric(12,2), weight double precision, active boolean, code varchar(12), name text, note text, "
+        "ordered_on date, updated_at timestamp NOT NULL);\n"
         f"INSERT INTO {name} SELECT g, h % 100000, h % 7, 1 + i % 50, (i % 10000000) / 100.0, (h % 1000000) / 7.0::float8, "
         f"h % 3 = 0, 'C-' || i % 1000000, {words} || ' ' || h % 1000, CASE WHEN h % 5 > 0 THEN {words} END, "
         f"DATE '2020-01-01' + (h % 1500)::int, TIMESTAMP '2024-01-01' + (g % 1000000) * INTERVAL '1.000003 seconds' "

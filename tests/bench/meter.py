@@ -1,11 +1,11 @@
-"""What a command costs as a whole: seconds from its start to its end, processor seconds and peak memory of all its processes.
+"""What a command costs as a whole: seconds from start to end, processor seconds and peak memory of all its processes.
 
 It runs as a program of its own (``python -m tests.bench.meter REPORT LIMIT COMMAND...``): as the "subreaper" of whatever the
 command leaves behind, it counts a JVM that outlives the Python process that started it, and nothing else that runs here.
 
-Peak memory is the largest sum of the resident memory (RSS) of all processes, looked at every 20 ms, and never below the
-kernel's own record of the largest single process. Pages that processes share count for each of them: the sum is an upper bound.
-PSS would divide them, but reading it walks the page tables of a JVM of 3 GB, milliseconds in which that JVM stands still.
+Peak memory is the largest sum of the resident memory (RSS) of all processes, looked at every 40 ms, and never below the
+kernel's own record of the largest single process. Pages that processes share count for each of them: the sum is an upper
+bound. PSS would divide them, but reading it walks the page tables of a JVM of 3 GB, which stands still meanwhile.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-EVERY_SECONDS = 0.02
+EVERY_SECONDS = 0.04  # one look takes about 1 ms of processor time
 MIB = 1 << 20
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 _PARENT = 1  # place of the parent's number in /proc/N/stat after the name
@@ -75,7 +75,7 @@ class Tree:
 
     def look(self) -> int:
         """Find new members and note how much memory all of them hold; return how many there are now."""
-        running = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208 - fifty times a second
+        running = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208 - 25 times a second
         self._members &= running
         self._foreign &= running | {0}
         for number in sorted(running - self._members - self._foreign):
@@ -100,7 +100,7 @@ class Tree:
 
 def _parent(number: int) -> int | None:
     try:
-        with open(f"/proc/{number}/stat", "rb") as stream:  # noqa: PTH123 - fifty times a second
+        with open(f"/proc/{number}/stat", "rb") as stream:  # noqa: PTH123 - 25 times a second
             return int(stream.read().rpartition(b")")[2].split()[_PARENT])
     except (OSError, IndexError):
         return None  # it has ended meanwhile
@@ -108,7 +108,7 @@ def _parent(number: int) -> int | None:
 
 def _resident(number: int) -> int:
     try:
-        with open(f"/proc/{number}/statm", "rb") as stream:  # noqa: PTH123 - fifty times a second
+        with open(f"/proc/{number}/statm", "rb") as stream:  # noqa: PTH123 - 25 times a second
             return int(stream.read().split()[1]) * _PAGE
     except (OSError, IndexError):
         return 0

@@ -1,6 +1,6 @@
 """Source and target spell and hash every type of primary key alike: a table that was just loaded differs in no bucket.
 
-Two implementations are compared, the engine's SQL and Spark's, over keys of every type and their edges.
+The source's SQL is compared with Spark's and with DuckDB's, over keys of every type and their edges.
 """
 
 import sqlite3
@@ -108,9 +108,10 @@ def open_mariadb(request: pytest.FixtureRequest, root: Path) -> tuple[Connection
 OPENERS = {"postgresql": open_postgresql, "sqlite": open_sqlite, "mariadb": open_mariadb}
 
 
+@pytest.mark.parametrize("engine", ["spark", "arrow"])
 @pytest.mark.parametrize("dialect", OPENERS)
 def test_keys_of_every_type_are_hashed_alike_and_deletes_among_them_found(
-    dialect: str, request: pytest.FixtureRequest, tmp_path: Path, spark: SparkSession
+    dialect: str, engine: str, request: pytest.FixtureRequest, tmp_path: Path, spark: SparkSession
 ) -> None:
     """After the load no bucket differs. Then one row goes from each table: just its bucket differs, and it is gone."""
     connection, schema, change = OPENERS[dialect](request, tmp_path)
@@ -120,6 +121,7 @@ def test_keys_of_every_type_are_hashed_alike_and_deletes_among_them_found(
         "incremental_column": "changed",
         "incr_col_type": "timestamp",
         "deletes": "soft",
+        "engine": engine,
     }
     listed = zip(NAMES, KEYS[dialect], strict=True)
     lake = Lake(tmp_path, connection, [{**shared, "table": name, "primary_keys": keys.split()} for name, keys in listed])

@@ -14,8 +14,8 @@ import pytest
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import Extract, SourceEndpoint
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
@@ -147,6 +147,22 @@ def test_a_description_is_live(source: Source) -> None:
 def test_views_are_tables_too(source: Source) -> None:
     source.run("CREATE TABLE t (a integer); CREATE VIEW v AS SELECT a FROM t")
     assert [c.name for c in source.table("v").describe().columns] == ["a"]
+
+
+def test_many_tables_are_described_at_once_as_each_is_alone(source: Source) -> None:
+    source.run(
+        "CREATE TABLE t (a int PRIMARY KEY, b decimal(10,2) NOT NULL); CREATE VIEW v AS SELECT b FROM t;"
+        " CREATE TABLE u (y varchar(5), x int, PRIMARY KEY (x, y))"
+    )
+    database = Database(source.spec, dialect_for(source.dialect))
+    source.opened.append(database)
+    asked = [TableSpec("public", name, "full", "shop") for name in ("u", "gone", "t", "v")]
+    with database.connect() as connection:
+        together = database.dialect.describe_tables(connection, asked)
+        alone = {spec.name: database.dialect.describe_tables(connection, [spec]).get(spec.name) for spec in asked}
+    assert set(together) == {"public.u", "public.t", "public.v"}
+    assert alone == {**together, "public.gone": None}
+    assert together["public.u"].primary_keys == ("x", "y")
 
 
 def test_a_query_is_described_without_running_it(source: Source) -> None:

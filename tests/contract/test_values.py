@@ -138,12 +138,25 @@ def source_of(kind: str, root: Path, request: pytest.FixtureRequest) -> Source:
     return MariaSource(maria, maria.create_database(), root, engine)
 
 
-@pytest.fixture(scope="module", params=["postgresql", "sqlite", "mariadb"])
+ENGINES = ("spark", "arrow")
+# Which engine reads what; both must land the same.
+READ = [("postgresql", "spark"), ("sqlite", "spark"), ("mariadb", "spark"), ("postgresql", "arrow"), ("sqlite", "arrow")]
+
+
+def lake_over(root: Path, source: Source, engine: str, listed: Sequence[dict[str, Any]], **connection: Any) -> Lake:
+    lake = Lake(root, {**source.connection, **connection}, listed)
+    lake.document["runtime"]["engine"] = engine
+    lake.save()
+    return lake
+
+
+@pytest.fixture(scope="module", params=READ, ids=" ".join)
 def story(request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Story:
     root = tmp_path_factory.mktemp("values")
-    source = source_of(request.param, root, request)
+    kind, engine = request.param
+    source = source_of(kind, root, request)
     source.create()
-    lake = Lake(root, source.connection, tables(source))
+    lake = lake_over(root, source, engine, tables(source))
     return Story(source, lake, [load(source, lake, spark, generation) for generation in range(len(ZONES))])
 
 
@@ -179,15 +192,21 @@ def test_the_comparison_finds_one_changed_value_of_any_column(story: Story) -> N
 
 
 # What differs from the above in a database's encoding, in how its tables are kept, or in the dialect's name alone.
-@pytest.mark.parametrize("kind", ["sqlite utf-16be WITHOUT ROWID", "sqlite utf-16le", "sqlite STRICT", "singlestore"])
+@pytest.mark.parametrize(
+    ("kind", "engine"),
+    [
+        *((f"sqlite {kept}", engine) for kept in ("utf-16be WITHOUT ROWID", "utf-16le", "STRICT") for engine in ENGINES),
+        ("singlestore", "spark"),
+    ],
+)
 def test_every_value_of_other_sources_lands_as_the_client_prints_it(
-    request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path, kind: str
+    request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path, kind: str, engine: str
 ) -> None:
     source = source_of(kind, tmp_path, request)
     source.create()
     # It shows nobody its transactions; none is open here.
-    connection = {**source.connection, "horizon": "off"} if kind == "singlestore" else source.connection
-    seen = load(source, Lake(tmp_path, connection, tables(source)), spark, 1)
+    horizon = {"horizon": "off"} if kind == "singlestore" else {}
+    seen = load(source, lake_over(tmp_path, source, engine, tables(source), **horizon), spark, 1)
     for landed in seen.landed.values():
         said = differences(source.columns(seen.zone), seen.printed, landed)
         assert not said, complaint(said)
@@ -244,17 +263,18 @@ REFUSALS = {
 @pytest.fixture(scope="module")
 def refused(
     request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], dict[Refusal, tuple[TableResult, bool]]]:
+) -> Callable[[str, str], dict[Refusal, tuple[TableResult, bool]]]:
     """Return how each table with a bad value ended, and whether the catalog knows it; one run for all of a source."""
 
     @cache
-    def run(kind: str) -> dict[Refusal, tuple[TableResult, bool]]:
+    def run(kind: str, engine: str) -> dict[Refusal, tuple[TableResult, bool]]:
         root = tmp_path_factory.mktemp("refused")
         source = source_of(kind, root, request)
         names = {refusal: f"t{place}" for place, refusal in enumerate(REFUSALS[kind])}
         for refusal, name in names.items():
             source.put(name, refusal.declared, refusal.literal)
-        lake = Lake(root, source.connection, [{"schema": source.schema, "table": n, "mode": "full"} for n in names.values()])
+        listed = [{"schema": source.schema, "table": name, "mode": "full"} for name in names.values()]
+        lake = lake_over(root, source, engine, listed)
         results = {result.table: result for result in lake.run(spark).tables}
         qualified = {refusal: f"{source.schema}.{name}" for refusal, name in names.items()}
         return {refusal: (results[name], lake.catalog.table_exists(name)) for refusal, name in qualified.items()}
@@ -263,12 +283,20 @@ def refused(
 
 
 @pytest.mark.parametrize(
-    ("kind", "refusal"), [(kind, refusal) for kind, listed in REFUSALS.items() for refusal in listed], ids=str
+    ("kind", "engine", "refusal"),
+    [
+        (kind, engine, refusal)
+        for kind, listed in REFUSALS.items()
+        for engine in ENGINES
+        if (kind, engine) != ("mariadb", "arrow")
+        for refusal in listed
+    ],
+    ids=str,
 )
 def test_a_value_that_nothing_holds_is_refused_with_column_and_reason(
-    refused: Callable[[str], dict[Refusal, tuple[TableResult, bool]]], kind: str, refusal: Refusal
+    refused: Callable[[str, str], dict[Refusal, tuple[TableResult, bool]]], kind: str, engine: str, refusal: Refusal
 ) -> None:
-    result, published = refused(kind)[refusal]
+    result, published = refused(kind, engine)[refusal]
     assert result.status is TableStatus.FAILED
     assert result.failure is not None
     assert "column 'bad'" in result.failure.message

@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ SECOND = 1_000_000
 MOMENTS = "CREATE TABLE t (id int PRIMARY KEY, c timestamp(6) NOT NULL DEFAULT now(6));"
 OLD = "INSERT INTO t VALUES (1, now(6) - INTERVAL 1 HOUR), (2, now(6) - INTERVAL 2 HOUR);"
 PAUSE = "SELECT sleep(2.1);"
+TABLES = 8
 
 
 class Shop:
@@ -264,3 +266,18 @@ def test_starts_are_read_in_the_zone_of_the_servers_process(monkeypatch: pytest.
 def fetch_one(source: Database, sql: str) -> Any:
     ((value,),) = source.rows(sql)
     return value
+
+
+def test_tables_that_ask_together_share_a_look(mariadb: MariaDatabase) -> None:
+    """A look takes 0.1 s or more, because the server renews its list of transactions no sooner: eight took a second."""
+    together = threading.Barrier(TABLES)
+    with contextlib.closing(database_of(mariadb)) as database, ThreadPoolExecutor(TABLES) as threads:
+
+        def look(_: int) -> Horizon | None:
+            with database.connect() as connection:
+                together.wait(30)
+                return database.dialect.horizon(connection)
+
+        looks = list(threads.map(look, range(TABLES)))
+    assert len({found.now for found in looks if found}) < TABLES
+    assert None not in looks

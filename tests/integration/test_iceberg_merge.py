@@ -1,4 +1,4 @@
-"""Batches merged into real Iceberg tables by Spark: what readers find afterwards, row by row."""
+"""Batches merged into real Iceberg tables by either engine: what readers find afterwards, row by row."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -19,7 +19,7 @@ from ingestion_runtime.events.types import DuplicatesResolved, Envelope, Event, 
 from ingestion_runtime.model.batch import Publication, WriteMode
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import TerminalError
-from ingestion_runtime.model.spec import PartitionField, TableSpec
+from ingestion_runtime.model.spec import Engine, PartitionField, TableSpec
 from ingestion_runtime.publishing.identity import Identity
 from ingestion_runtime.publishing.publisher import Publisher
 from ingestion_runtime.tools.failpoints import Failpoints
@@ -27,13 +27,17 @@ from tests.batches import make_batch, make_payload
 from tests.targets import IcebergPlace
 
 NUMBERS = count(1)
+# In this process no filter is applied, and no position deletes are written.
+WITH_SPARK = pytest.mark.parametrize("place", [Engine.SPARK], indirect=True)
 NAN = float("nan")
 MONDAY, TUESDAY = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 2, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def place(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IcebergPlace]:
-    place = IcebergPlace(tmp_path_factory.mktemp("merge"), spark)
+@pytest.fixture(scope="module", params=[Engine.SPARK, Engine.ARROW])
+def place(
+    request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[IcebergPlace]:
+    place = IcebergPlace(tmp_path_factory.mktemp("merge"), spark, engine=request.param)
     yield place
     place.close()
 
@@ -292,6 +296,7 @@ REGIONAL = {"id": pa.int64(), "region": pa.string(), "v": pa.string()}
 REGIONAL_DDL = "id bigint, region string, v string"
 
 
+@WITH_SPARK
 def test_a_merge_filter_that_misses_the_matching_row_is_caught(make: Callable[..., Story]) -> None:
     """MERGE would insert a second row of the key; the audit counts without the filter, and nothing becomes visible."""
     story = make(partition=(PartitionField("region", "identity"),), merge_filter="region = 'eu'")
@@ -424,6 +429,7 @@ def test_table_names_may_hold_what_the_configuration_allows(make: Callable[..., 
     assert publication.location == story.target.location() == story.table.metadata_location
 
 
+@WITH_SPARK
 def test_a_replacement_of_a_table_with_position_deletes_counts_exactly(make: Callable[..., Story]) -> None:
     """Merges leave deletes beside the data; a replacement takes both away, and its audit adds up."""
     story = make()

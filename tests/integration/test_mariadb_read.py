@@ -25,8 +25,8 @@ from pyspark.sql import SparkSession
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
-from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
+from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import Shape
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
@@ -237,14 +237,14 @@ def test_a_bad_value_that_comes_between_check_and_read_cannot_land(
     """The statement that reads fails by itself, and the second look names the column."""
     reading.database.client(BAD)
     looks: list[object] = []
-    original = JdbcExtract._refuse_bad_values
+    original = JdbcExtract.refuse_bad_values
 
     def second_look_only(extract: JdbcExtract, *arguments: Any) -> None:
         looks.append(extract)
         if len(looks) > 1:
             original(extract, *arguments)
 
-    monkeypatch.setattr(JdbcExtract, "_refuse_bad_values", second_look_only)
+    monkeypatch.setattr(JdbcExtract, "refuse_bad_values", second_look_only)
     query = f"SELECT id, {column} FROM t"
     with pytest.raises(TerminalError, match=f"column '{column}'"):
         reading.land(query_sql=query)
@@ -268,14 +268,14 @@ def test_a_number_that_does_not_fit_and_comes_between_check_and_read_cannot_land
 ) -> None:
     """It would be rounded: there is no view that check and read could share. What fits lands, digit by digit."""
     reading.database.client(f"CREATE TABLE t (id int, {column} {declared}); INSERT INTO t VALUES (1, {fits}), (2, NULL);")
-    original = JdbcExtract._refuse_bad_values
+    original = JdbcExtract.refuse_bad_values
     arrivals = ["", f"INSERT INTO t VALUES (3, {late});", ""]
 
     def check_and_then(extract: JdbcExtract, *arguments: Any) -> None:
         original(extract, *arguments)
         reading.database.client(arrivals.pop(0) or "SELECT 1;")
 
-    monkeypatch.setattr(JdbcExtract, "_refuse_bad_values", check_and_then)
+    monkeypatch.setattr(JdbcExtract, "refuse_bad_values", check_and_then)
     extract = reading.source().read_full().shaped(Shape(landing=(pa.field(column, kind),)))
     extract.write_parquet(str(reading.root / "fits"))
     landed = pq.read_table(reading.root / "fits").sort_by("id")

@@ -14,7 +14,7 @@ from ingestion_runtime.model.cursor import CursorType, Interval, Slice, Watermar
 from ingestion_runtime.model.endpoint import ReadSplit
 from ingestion_runtime.model.errors import OversizedReadError, TransientError
 from tests.lake import Lake
-from tests.readings import Reading, reading_in, table_of
+from tests.readings import Reading, reading_in, streaming_in, table_of
 from tests.servers.mariadb import MariaDatabase
 from tests.servers.postgresql import PostgresDatabase
 
@@ -34,6 +34,12 @@ CREATE VIEW tied AS SELECT id, slow(balance) AS balance, timestamptz '2024-05-05
 @pytest.fixture
 def reading(spark: SparkSession, tmp_path: Path) -> Reading:
     return reading_in(spark, tmp_path)
+
+
+@pytest.fixture(params=["spark", "arrow"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Reading:
+    """Readings by either engine."""
+    return streaming_in(tmp_path) if request.param == "arrow" else reading_in(request.getfixturevalue("spark"), tmp_path)
 
 
 @pytest.fixture
@@ -82,23 +88,23 @@ def test_a_window_that_times_out_is_read_in_smaller_parts(
     assert lake.run(spark).tables[0].rows_read == 0  # and the next run finds nothing left
 
 
-def test_the_halves_of_a_window_hold_about_as_many_rows(reading: Reading, limited: PostgresDatabase) -> None:
+def test_the_halves_of_a_window_hold_about_as_many_rows(either: Reading, limited: PostgresDatabase) -> None:
     """19 of 20 rows lie in six minutes of four months: the middle is that of the rows."""
     table = table_of("slow_accounts", mode="scd1", incremental_column="at", incr_col_type=CursorType.TIMESTAMP)
     window = Interval(*(Watermark(CursorType.TIMESTAMP, f"{day} 00:00:00.000000") for day in ("2023-01-01", "2025-01-01")))
     told: list[ReadSplit] = []
-    extract = reading.source(limited, table).read_slice(Slice(0, window=window), told.append)
-    extract.write_parquet(str(reading.root / "out"))
-    parts = {path.name: pq.read_table(path).num_rows for path in (reading.root / "out").iterdir()}
+    extract = either.source(limited, table).read_slice(Slice(0, window=window), told.append)
+    extract.write_parquet(str(either.root / "out"))
+    parts = {path.name: pq.read_table(path).num_rows for path in (either.root / "out").iterdir()}
     assert sum(parts.values()) == ROWS
     assert sum(rows for name, rows in parts.items() if name.startswith("read=0")) in range(150, 251)
     assert len(told) == len(parts) - 1
-    assert not list((reading.root / "out").glob("*.parquet"))
+    assert not list((either.root / "out").glob("*.parquet"))
 
 
-def test_the_parts_of_a_whole_table_see_one_moment(reading: Reading, limited: PostgresDatabase) -> None:
+def test_the_parts_of_a_whole_table_see_one_moment(either: Reading, limited: PostgresDatabase) -> None:
     """A full refresh is divided by its key under the snapshot it began with, while money moves between accounts."""
-    source = reading.source(limited, table_of("slow_accounts", primary_keys=("id",)))
+    source = either.source(limited, table_of("slow_accounts", primary_keys=("id",)))
     told: list[ReadSplit] = []
 
     def move(split: ReadSplit) -> None:
@@ -106,8 +112,8 @@ def test_the_parts_of_a_whole_table_see_one_moment(reading: Reading, limited: Po
         limited.psql(f"""UPDATE accounts SET balance = balance + CASE WHEN id <= 200 THEN -50 ELSE 50 END;
             DELETE FROM accounts WHERE id = {len(told)}""")
 
-    source.read_full(move).write_parquet(str(reading.root / "out"))
-    landed = pq.read_table(reading.root / "out")
+    source.read_full(move).write_parquet(str(either.root / "out"))
+    landed = pq.read_table(either.root / "out")
     assert told
     assert sorted(landed["id"].to_pylist()) == list(range(1, ROWS + 1))
     assert pc.sum(landed["balance"]).as_py() == ROWS * 100
@@ -132,15 +138,15 @@ def test_a_driver_that_waits_too_long_for_an_answer_asks_for_less(reading: Readi
     ],
 )
 def test_what_cannot_be_divided_says_why_and_what_to_do(
-    reading: Reading, limited: PostgresDatabase, table: Any, reason: str
+    either: Reading, limited: PostgresDatabase, table: Any, reason: str
 ) -> None:
     """Ties, and a table without a key that could be cut."""
-    source = reading.source(limited, table)
+    source = either.source(limited, table)
     low, high = (Watermark(CursorType.TIMESTAMP, f"{year}-01-01 00:00:00.000000") for year in (2023, 2025))
     piece = Slice(0, window=Interval(low, high))
     extract = source.read_slice(piece) if table.incremental_column else source.read_full()
     with pytest.raises(OversizedReadError, match=reason) as caught:
-        extract.write_parquet(str(reading.root / "out"))
+        extract.write_parquet(str(either.root / "out"))
     assert "statement_timeout" in caught.value.remedy
     assert caught.value.exit_code == 3
 

@@ -20,7 +20,7 @@ from ingestion_runtime.model.cursor import CursorType, Interval, Slice, Watermar
 from ingestion_runtime.model.density import Cell
 from ingestion_runtime.model.errors import TerminalError
 from tests.lake import Lake
-from tests.readings import Reading, reading_in, table_of
+from tests.readings import Reading, reading_in, streaming_in, table_of
 from tests.servers.mariadb import MariaDatabase
 from tests.servers.postgresql import PostgresDatabase
 
@@ -31,6 +31,14 @@ MONEY = ACCOUNTS * 100
 @pytest.fixture
 def reading(spark: SparkSession, tmp_path: Path) -> Reading:
     return reading_in(spark, tmp_path)
+
+
+@pytest.fixture(params=["spark", "arrow"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Reading:
+    """Readings by either engine."""
+    if request.param == "arrow":
+        return streaming_in(tmp_path)
+    return reading_in(request.getfixturevalue("spark"), tmp_path)
 
 
 def rows_of(directory: Path) -> list[int]:
@@ -62,9 +70,9 @@ def skewed(postgres: PostgresDatabase) -> PostgresDatabase:
 
 
 @pytest.mark.parametrize("column", ["id", "d", "ts", "tz", "n"])
-def test_no_partition_holds_more_than_twice_its_share(reading: Reading, skewed: PostgresDatabase, column: str) -> None:
+def test_no_partition_holds_more_than_twice_its_share(either: Reading, skewed: PostgresDatabase, column: str) -> None:
     """Where 90 % of the rows lie in 1 % of the range: negative keys, dates from year 1, moments up to year 9999."""
-    landed = reading.land(reading.source(skewed, table_of("skewed", column)))
+    landed = either.land(either.source(skewed, table_of("skewed", column)))
     counts = rows_of(landed)
     assert sum(counts) == 1000
     assert len(counts) == 4
@@ -73,10 +81,10 @@ def test_no_partition_holds_more_than_twice_its_share(reading: Reading, skewed: 
     assert sorted(pq.read_table(landed)["id"].to_pylist()) == [int(key) for key in expected]
 
 
-def test_null_is_a_value_among_others(reading: Reading, skewed: PostgresDatabase) -> None:
+def test_null_is_a_value_among_others(either: Reading, skewed: PostgresDatabase) -> None:
     """1,200 rows without the key are one part, as nothing tells them apart; the others are shared out."""
     skewed.psql("INSERT INTO skewed (small) SELECT g FROM generate_series(1, 1200) g")
-    landed = reading.land(reading.source(skewed, table_of("skewed", "id")))
+    landed = either.land(either.source(skewed, table_of("skewed", "id")))
     counts = rows_of(landed)
     assert (sum(counts), max(counts)) == (2200, 1200)
     assert counts[-2] <= 2 * 2200 / 4
@@ -88,21 +96,21 @@ def test_null_is_a_value_among_others(reading: Reading, skewed: PostgresDatabase
     ("condition", "parts"), [("false", 0), ("small = 7", 0), ("id = -499990", 1), ("small = 3", 1), ("id IS NULL", 0)]
 )
 def test_where_nothing_can_be_cut_one_connection_reads(
-    reading: Reading, skewed: PostgresDatabase, condition: str, parts: int
+    either: Reading, skewed: PostgresDatabase, condition: str, parts: int
 ) -> None:
     """An empty table, one row, one value: the same rows, and no error."""
     table = table_of("skewed", "small", source_filter=condition)
-    landed = reading.land(reading.source(skewed, table))
+    landed = either.land(either.source(skewed, table))
     assert sum(rows_of(landed)) == int(skewed.psql(f"SELECT count(*) FROM skewed WHERE {condition}"))
     assert len(rows_of(landed)) == 1
     assert (sum(rows_of(landed)) > 0) == (parts > 0)
 
 
-def test_a_slice_is_read_in_parts_that_follow_its_own_rows(reading: Reading, skewed: PostgresDatabase) -> None:
+def test_a_slice_is_read_in_parts_that_follow_its_own_rows(either: Reading, skewed: PostgresDatabase) -> None:
     """The cuts come from the window, not from the table."""
     table = table_of("skewed", "id", mode="scd1", incremental_column="ts", incr_col_type=CursorType.TIMESTAMP)
     low, high = (Watermark(CursorType.TIMESTAMP, f"{day} 00:00:00.000000") for day in ("1980-01-01", "2023-12-31"))
-    landed = reading.land(reading.source(skewed, table), Slice(0, window=Interval(low, high)))
+    landed = either.land(either.source(skewed, table), Slice(0, window=Interval(low, high)))
     counts = rows_of(landed)
     assert sum(counts) == int(skewed.psql("SELECT count(*) FROM skewed WHERE ts > '1980-01-01' AND ts <= '2023-12-31'"))
     assert len(counts) == 4
@@ -197,12 +205,12 @@ def sum_of(directory: Path) -> int:
     return total
 
 
-def test_the_sum_stays_exact_while_money_moves(reading: Reading, postgres: PostgresDatabase) -> None:
+def test_the_sum_stays_exact_while_money_moves(either: Reading, postgres: PostgresDatabase) -> None:
     """Twenty full reads in a row, each over four connections, see the same money: no part is older than another."""
     table = table_of("accounts", "id", fetch_size=50)
     with money_moves(postgres):
-        source = reading.source(postgres, table)
-        landed = [reading.land(source) for _ in range(20)]
+        source = either.source(postgres, table)
+        landed = [either.land(source) for _ in range(20)]
     assert [sum_of(directory) for directory in landed] == [MONEY] * 20
     assert all(len(rows_of(directory)) == 4 for directory in landed)
     balances = [pq.read_table(directory).sort_by("id")["balance"].to_pylist() for directory in (landed[0], landed[-1])]
@@ -210,19 +218,64 @@ def test_the_sum_stays_exact_while_money_moves(reading: Reading, postgres: Postg
 
 
 def test_without_the_shared_snapshot_the_sum_is_torn(
-    reading: Reading, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+    either: Reading, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same reads, each connection with a view of its own: what the test above proves is the snapshot's doing."""
 
-    def hold_nothing(self: PostgreSQL, connection: Any) -> None:
-        return None
+    def hold_nothing(self: PostgreSQL, connection: Any) -> str:
+        return "SELECT 1"
 
     monkeypatch.setattr(PostgreSQL, "hold_snapshot", hold_nothing)
     table = table_of("accounts", "id", fetch_size=50)
     with money_moves(postgres):
-        source = reading.source(postgres, table)
-        sums = first_torn(reading, source, tries=20)
+        source = either.source(postgres, table)
+        sums = first_torn(either, source, tries=20)
     assert sums[-1] != MONEY
+
+
+LARGE = """
+CREATE TABLE large (id int, filling text);
+ALTER TABLE large ALTER filling SET STORAGE PLAIN;
+INSERT INTO large SELECT g, repeat('x', 3900) FROM generate_series(1, 16500) g;
+UPDATE large SET id = -id WHERE id % 7 = 0;
+DELETE FROM large WHERE id % 11 = 0;
+"""
+
+
+def test_a_large_table_is_read_by_its_storage_without_being_told_how(either: Reading, postgres: PostgresDatabase) -> None:
+    """Several connections, each with a part of the pages; rows that were moved or deleted arrive once, or not at all."""
+    postgres.psql(LARGE)
+    landed = either.land(either.source(postgres, table_of("large", source_filter="id <> 5")))
+    counts = rows_of(landed)
+    expected = [int(key) for key in postgres.psql("SELECT id FROM large WHERE id <> 5 ORDER BY id").split()]
+    assert sorted(pq.read_table(landed)["id"].to_pylist()) == expected
+    assert len(counts) == either.connections
+    assert max(counts) < 2 * len(expected) / either.connections
+
+
+def test_a_table_that_changes_while_it_is_read_by_its_storage_is_seen_at_one_moment(
+    either: Reading, postgres: PostgresDatabase
+) -> None:
+    """New versions of rows lie on other pages; the shared snapshot sees the old ones where they were."""
+    with money_moves(postgres):
+        postgres.psql("""ALTER TABLE accounts ADD filling text DEFAULT repeat('x', 7000);
+            ALTER TABLE accounts ALTER filling SET STORAGE PLAIN; UPDATE accounts SET filling = filling || '';
+            INSERT INTO accounts SELECT g, 0, repeat('x', 7000) FROM generate_series(10000, 19000) g""")
+        source = either.source(postgres, table_of("accounts", fetch_size=50))
+        landed = [either.land(source) for _ in range(3)]
+    assert [sum_of(directory) for directory in landed] == [MONEY] * 3
+    assert all(len(rows_of(directory)) == either.connections for directory in landed)
+
+
+def test_files_carry_the_ids_of_their_columns(either: Reading, postgres: PostgresDatabase) -> None:
+    """By them a table knows its columns, whatever they are called; a column without an id is written without."""
+    postgres.psql("""CREATE TABLE odd (id int, "a.b`c" text, plain date, amount numeric(9,2))""")
+    postgres.psql("INSERT INTO odd VALUES (1, 'x', '2024-01-01', 1.5)")
+    extract = either.source(postgres, table_of("odd")).read_full().with_field_ids({"id": 7, "a.b`c": 1, "amount": 1000})
+    extract.write_parquet(str(either.root / "ids"))
+    (path,) = (either.root / "ids").glob("*.parquet")
+    found = {field.name: (field.metadata or {}).get(b"PARQUET:field_id") for field in pq.read_schema(path)}
+    assert found == {"id": b"7", "a.b`c": b"1", "plain": None, "amount": b"1000"}
 
 
 def first_torn(reading: Reading, source: JdbcSource, tries: int) -> Sequence[int]:

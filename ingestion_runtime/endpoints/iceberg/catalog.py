@@ -58,6 +58,7 @@ class IcebergCatalog:
         self._session = session
         self._database = database_of(spec)
         self._lock = threading.Lock()
+        self._namespaces: set[tuple[str, ...]] = set()
         self._engine: Engine | None = None
         self._sql_client: Catalog | None = None
         self._jvm_client: JvmCatalog | None = None
@@ -66,6 +67,11 @@ class IcebergCatalog:
     def name(self) -> str:
         """The catalog's name, the same for Spark and for pyiceberg."""
         return self._spec.name
+
+    @property
+    def local(self) -> bool:
+        """Whether this process can write tables by itself: a SQL catalog, and the warehouse on a local disk."""
+        return self._database is not None and not is_hdfs(self._spec.warehouse)
 
     def identifier(self, table: TableSpec) -> tuple[str, ...]:
         """Return namespace and name of a table, by the configured pattern."""
@@ -110,8 +116,11 @@ class IcebergCatalog:
         """Create the table's namespace unless it is there; several tables and processes may want it at once."""
         catalog = self.pyiceberg()
         with self._lock:
+            if identifier[:-1] in self._namespaces:
+                return
             try:
                 catalog.create_namespace_if_not_exists(identifier[:-1])
+                self._namespaces.add(identifier[:-1])
             except IntegrityError:
                 # Another process was faster: its row is the one we wanted.
                 return

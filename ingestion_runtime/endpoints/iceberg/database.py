@@ -91,7 +91,7 @@ class PostgresCatalog:
         self._database = Database(connection, self._dialect)
 
     def engine(self) -> Engine:
-        return create_engine(self._dialect.engine_url(), creator=self._connect, pool_pre_ping=True)
+        return create_engine("postgresql+psycopg://", creator=self._connect, pool_pre_ping=True)
 
     def is_there(self) -> bool:
         return True
@@ -110,7 +110,8 @@ class PostgresCatalog:
                 remedy="Let its user create tables in the database (GRANT CREATE ON SCHEMA public), or read and write"
                 " iceberg_tables and iceberg_namespace_properties where they are.",
             )
-        return self._database.translate(error) or TransientError(str(error.orig), remedy="Run the same command again.")
+        known = self._database.translate(error.orig) if error.orig else None
+        return known or TransientError(str(error.orig), remedy="Run the same command again.")
 
     def jdbc(self) -> dict[str, str]:
         target = self._dialect.jdbc(self._spec)

@@ -1,6 +1,6 @@
 """How an Iceberg table follows its source in place: renamed and new columns, and types that Iceberg may widen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -24,11 +24,15 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from ingestion_runtime.model.columns import NEXT_PREFIX, is_ingest_column
+from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT, NEXT_PREFIX, is_ingest_column
 from ingestion_runtime.model.errors import PublishRaceError, RefusedBatchError
 from ingestion_runtime.model.policy import OnChange, SchemaPolicy
+from ingestion_runtime.tools.parquet_writer import numbered
 
 Columns = tuple[tuple[str, IcebergType], ...]
+
+#: The field id of the one column that staged files have and no table: out of any table's reach.
+CURSOR_RANK_ID = 2_147_480_000
 
 _LANDED: dict[type[IcebergType], pa.DataType] = {
     BooleanType: pa.bool_(),
@@ -62,6 +66,44 @@ def landed_columns(table: Table) -> pa.Schema:
     """Return the table's data columns in the types in which rows land; columns of types that never land are left out."""
     fields = [(field.name, _landed(field.field_type)) for field in table.schema().fields if not is_ingest_column(field.name)]
     return pa.schema([pa.field(name, kind) for name, kind in fields if kind is not None])
+
+
+def written_columns(schema: Schema) -> pa.Schema:
+    """Return all columns as files of the table have them: in the types in which rows land, with their field ids.
+
+    Raises TypeError for a type that never lands.
+    """
+    ids = [{"PARQUET:field_id": str(field.field_id)} for field in schema.fields]
+    fields = zip(schema.fields, ids, strict=True)
+    return pa.schema([pa.field(field.name, _landed(field.field_type), metadata=number) for field, number in fields])
+
+
+def predicted_ids(table: Table | None, schema: pa.Schema, renamed: Mapping[str, str], *, marks: bool) -> dict[str, int]:
+    """Return by name the ids that columns have, or will get when a batch of them is prepared; see ``plan_growth``.
+
+    ``renamed`` gives the name in the table by the name in ``schema``; ``marks``: the table has or gets ``DELETED_AT``.
+    """
+    columns = {name: kind for name, kind in iceberg_types(schema).items() if name != CURSOR_RANK}
+    fields = {} if table is None else {field.name: field for field in table.schema().fields}
+    last = 0 if table is None else table.metadata.last_column_id
+    found: dict[str, int] = {}
+    new = []
+    for name, kind in columns.items():
+        former = renamed.get(name, name)
+        field = fields.get(name) or fields.get(former)
+        if field is None:
+            new.append(name)
+        elif _holds(field.field_type, kind) or _holds(kind, field.field_type):
+            found[name] = field.field_id
+        else:
+            sister = fields.get(NEXT_PREFIX + name)
+            if sister is not None and sister.field_type == kind:
+                found[name] = sister.field_id
+    if marks and DELETED_AT not in fields:
+        new.append(DELETED_AT)
+    new += [name for name in columns if name not in found and name not in new]  # the sisters, which come last
+    numbered = {name: last + place for place, name in enumerate(new, start=1) if name in columns}
+    return {**found, **numbered, CURSOR_RANK: CURSOR_RANK_ID}
 
 
 def plan_growth(
@@ -121,6 +163,12 @@ def swapped_schema(table: Table, replaced: Sequence[str]) -> Schema:
     return Schema(*placed, schema_id=1 + max(schema.schema_id for schema in table.metadata.schemas))
 
 
+def replaced_columns(table: Table) -> tuple[str, ...]:
+    """Return the columns that get another type with the next publish."""
+    names = (column.name for column in table.schema().fields)
+    return tuple(name.removeprefix(NEXT_PREFIX) for name in names if name.startswith(NEXT_PREFIX))
+
+
 def _widened(name: str, present: dict[str, IcebergType], wanted: dict[str, IcebergType], policy: SchemaPolicy) -> Columns:
     widened = []
     for column, wanted_type in wanted.items():
@@ -172,11 +220,12 @@ def _landed(kind: IcebergType) -> pa.DataType | None:
 
 def iceberg_types(schema: pa.Schema) -> dict[str, IcebergType]:
     """Return the Iceberg type of every column."""
-    # The converter wants field ids and we want only types: the ids given here never leave this function.
-    numbered = pa.schema(
-        field.with_metadata({"PARQUET:field_id": str(number)}) for number, field in enumerate(schema, start=1)
-    )
-    return {field.name: field.field_type for field in pyarrow_to_schema(numbered).fields}
+    return {field.name: field.field_type for field in numbered_schema(schema).fields}
+
+
+def numbered_schema(schema: pa.Schema) -> Schema:
+    """Return the columns as a new table gets them: optional, with ids from 1 in their order."""
+    return pyarrow_to_schema(numbered(schema, {name: place for place, name in enumerate(schema.names, start=1)}))
 
 
 def _holds(holder: IcebergType, held: IcebergType) -> bool:

@@ -1,4 +1,4 @@
-"""One Iceberg table as a target: pyiceberg for its head and its commits, Spark for the rows."""
+"""One Iceberg table as a target: pyiceberg for its head and its commits, this process or Spark for the rows."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from ingestion_runtime.endpoints.engine import EngineSwitch
+from ingestion_runtime.endpoints.engine import EngineChoice, EngineSwitch
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
+from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey, WriteMode
 from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT, NEXT_PREFIX
 from ingestion_runtime.model.errors import PublishRaceError, TerminalError
-from ingestion_runtime.model.spec import Deletes, TableSpec
+from ingestion_runtime.model.spec import Deletes, Engine, TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, Written
-from ingestion_runtime.tools.parquet_writer import ParquetSettings
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
 
+    from ingestion_runtime.endpoints.iceberg.creation import Creation
+    from ingestion_runtime.endpoints.iceberg.inprocess import Pending
+
 
 class IcebergTarget:
-    """A table in an IcebergCatalog. Implements ``TargetTable``."""
+    """A table in an IcebergCatalog. Implements ``TargetTable``.
+
+    What this process writes is on no branch: it waits here, under the name of its attempt, until it is published or
+    discarded. A table that is not there yet is created by the commit that publishes its first batch.
+    """
 
     def __init__(
         self,
@@ -29,15 +36,17 @@ class IcebergTarget:
         table: TableSpec,
         writer: BranchWriter,
         switch: EngineSwitch,
-        settings: ParquetSettings,
+        tools: LocalTools,
     ) -> None:
         self._catalog = catalog
         self._table = table
         self._identifier = catalog.identifier(table)
         self._writer = writer
         self._switch = switch
-        self._settings = settings
-        self._codec = "uncompressed" if settings.codec == "none" else settings.codec
+        self._tools = tools
+        self._known: Table | None = None
+        self._creation: Creation | None = None
+        self._pending: dict[str, Pending] = {}
 
     @property
     def key(self) -> TableKey:
@@ -52,19 +61,24 @@ class IcebergTarget:
         """The head as the metadata file has it."""
         from ingestion_runtime.endpoints.iceberg.commits import read_head
 
-        table = self._load() if self.location() else None
+        table = self._load()
         return None if table is None else read_head(table)
 
     def columns(self) -> pa.Schema | None:
         """The table's columns in the types in which they land; see ``TargetTable.columns``."""
         from ingestion_runtime.endpoints.iceberg.growth import landed_columns
 
-        table = self._load() if self.location() else None
+        table = self._load()
         return None if table is None else landed_columns(table)
 
     def field_ids(self, schema: pa.Schema, renamed: Mapping[str, str]) -> Mapping[str, int]:
-        """Return the ids of columns; see ``TargetTable.field_ids``."""
-        return {}
+        """Return the ids of columns; see ``TargetTable.field_ids``. None where files cannot become the table's own."""
+        from ingestion_runtime.endpoints.iceberg.growth import predicted_ids
+
+        if not self._catalog.local:
+            return {}
+        table = self._load()
+        return predicted_ids(table, schema, renamed, marks=self._marks(table))
 
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:
         """Commit the fence and drop stale branches; see ``TargetTable.guard``."""
@@ -74,26 +88,68 @@ class IcebergTarget:
 
     def prepare(self, payload: Payload) -> TargetHead:
         """Create the table or grow it to hold the payload; see ``TargetTable.prepare``."""
-        from ingestion_runtime.endpoints.iceberg.commits import create, partition_difference, read_head
+        from ingestion_runtime.endpoints.iceberg.commits import read_head
+        from ingestion_runtime.endpoints.iceberg.creation import partition_difference
         from ingestion_runtime.endpoints.iceberg.growth import apply_growth, plan_growth
 
+        self._creation = None
         table = self._load()
         schema = self._published(payload, table)
         self._check_partition(schema)
         if table is None:
-            self._catalog.create_namespace(self._identifier)
-            table = create(self._catalog.pyiceberg(), self._identifier, schema, self._table.partition, self._codec)
+            table = self._begin(schema)
+            if table is None:
+                return TargetHead("", None, 0, None, None, ())
         self._refuse_other_partition(partition_difference(table, self._table.partition))
         policy, replaces = self._table.policy, payload.replaces
         apply_growth(table, plan_growth(table, schema, policy, payload.renamed, replaces=replaces))
         return read_head(self._existing())
 
     def write(self, batch: Batch, attempt: str, payload: Payload, head: TargetHead) -> Written:
-        """Write on a new branch and count; see ``TargetTable.write``."""
+        """Write in this process or on a new branch, and count; see ``TargetTable.write``."""
+        written = self._write_here(batch, attempt, payload, head) if self._catalog.local else None
+        return written or self._write_with_spark(batch, attempt, payload, head)
+
+    def _write_here(self, batch: Batch, attempt: str, payload: Payload, head: TargetHead) -> Written | None:
+        """Write in this process; None where Spark has to do it."""
+        from ingestion_runtime.endpoints.iceberg.inprocess import ProcessWriter
+        from ingestion_runtime.endpoints.iceberg.leftovers import sweep
+        from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
+
+        arrow = self._switch.engine is Engine.ARROW
+        base = None if head.snapshot is None else int(head.snapshot)
+        # A merge into nothing is an insert, and a third of the work.
+        merges = batch.write is WriteMode.MERGE and base is not None
+        if merges and not arrow:
+            return None
+        try:
+            if self._creation is None:
+                sweep(self._existing(), batch.id)
+            work = ProcessWriter(self._table, self._tools, self._target())
+            pending: Pending | None
+            if merges and base is not None:
+                most = None if self._switch.insists else _MOST_REWRITTEN
+                pending = work.merge(batch, attempt, payload, base, most=most)
+            else:
+                pending = work.replace(batch, attempt, payload, base, rewrites=arrow)
+        except UnfitSnapshot as unfit:
+            if arrow:
+                self._switch.step("write", EngineChoice(Engine.SPARK, unfit.reason))
+            return None
+        if pending is None:
+            return None
+        self._pending[pending.written.branch] = pending
+        return pending.written
+
+    def _write_with_spark(self, batch: Batch, attempt: str, payload: Payload, head: TargetHead) -> Written:
+        from ingestion_runtime.endpoints.iceberg.creation import create
+
+        if self._creation is not None:
+            create(self._catalog.pyiceberg(), self._creation)
+            self._creation = None
         branch = f"ingest_{batch.id}_{attempt}"
         self._writer.create_branch(branch, head.snapshot)
         columns = tuple(field.name for field in self._existing().schema().fields)
-        # A merge into nothing is an insert, and a third of the work.
         merge = batch.write is WriteMode.MERGE and head.snapshot is not None
         counts = self._writer.write(batch, branch, payload, columns, merge=merge)
         table = self._existing()
@@ -126,9 +182,11 @@ class IcebergTarget:
         )
 
     def discard(self, branch: str) -> None:
-        """Drop a branch; see ``TargetTable.discard``. What cannot be dropped now the next run finds."""
+        """Drop a branch or what waits; see ``TargetTable.discard``. What cannot be dropped now the next run finds."""
         from ingestion_runtime.endpoints.iceberg.commits import drop_branch
 
+        if self._forget(branch):
+            return
         for _ in range(_DISCARD_TRIES):
             table = self._load()
             if table is None or branch not in table.metadata.refs:
@@ -138,9 +196,50 @@ class IcebergTarget:
 
     def publish(self, expected: str | None, written: Written, receipt: Receipt) -> str:
         """One compare-and-set commit; see ``TargetTable.publish``."""
-        from ingestion_runtime.endpoints.iceberg.commits import publish
+        from ingestion_runtime.endpoints.iceberg.commits import publish, publish_new
 
-        return publish(self._catalog.pyiceberg(), self._existing(), expected, written, receipt)
+        catalog, pending = self._catalog.pyiceberg(), self._pending.get(written.branch)
+        # What was written may turn out to be nothing new: then a receipt is published, on the snapshot that was there.
+        ours = pending is not None and pending.written.snapshot == written.snapshot
+        snapshot = pending.snapshot.snapshot if pending is not None and pending.snapshot is not None and ours else None
+        if self._creation is not None:
+            location = publish_new(catalog, self._creation, written, receipt, snapshot)
+            self._creation = None
+        else:
+            location = publish(catalog, self._existing(), expected, written, receipt, snapshot)
+        if ours:
+            del self._pending[written.branch]
+        else:
+            self._forget(written.branch)
+        return location
+
+    def _begin(self, schema: pa.Schema) -> "Table | None":
+        """Create the table; or only plan to, and return None, where the first publish can do it in its own commit."""
+        from ingestion_runtime.endpoints.iceberg.creation import create, plan_creation
+
+        self._catalog.create_namespace(self._identifier)
+        catalog = self._catalog.pyiceberg()
+        creation = plan_creation(catalog, self._identifier, schema, self._table.partition, self._tools.codec)
+        if not self._catalog.local or self._has_leftovers(creation):
+            return create(catalog, creation)
+        self._creation = creation
+        return None
+
+    def _has_leftovers(self, creation: "Creation") -> bool:
+        """Whether something lies where the table will. An earlier run, which may be alive, then finds the table there when
+        it wants to create it, and is refused before what it wrote is swept away."""
+        from ingestion_runtime.endpoints.iceberg.snapshot_files import local_path
+
+        return self._tools.files.exists(local_path(creation.table.location_provider().data_path))
+
+    def _forget(self, branch: str) -> bool:
+        """Remove what waits under a name and was not published; False when nothing does."""
+        from ingestion_runtime.endpoints.iceberg.leftovers import remove_files
+
+        pending = self._pending.pop(branch, None)
+        if pending is not None:
+            remove_files(pending.files)
+        return pending is not None
 
     def _published(self, payload: Payload, table: "Table | None") -> pa.Schema:
         """The columns of the table after this payload: tombstones alone change none."""
@@ -148,15 +247,29 @@ class IcebergTarget:
             schema = pa.schema([field for field in payload.schema if field.name != CURSOR_RANK])
         else:
             schema = table.schema().as_arrow()
-        marked = table is not None and any(field.name == DELETED_AT for field in table.schema().fields)
-        if (marked or self._table.deletes is Deletes.SOFT) and DELETED_AT not in schema.names:
+        if self._marks(table) and DELETED_AT not in schema.names:
             schema = schema.append(pa.field(DELETED_AT, pa.timestamp("us", tz="UTC")))
         return schema
 
-    def _load(self) -> "Table | None":
-        from ingestion_runtime.endpoints.iceberg.commits import load
+    def _marks(self, table: "Table | None") -> bool:
+        """Whether deleted rows are marked in the table, or were once."""
+        marked = table is not None and any(field.name == DELETED_AT for field in table.schema().fields)
+        return marked or self._table.deletes is Deletes.SOFT
 
-        return load(self._catalog.pyiceberg(), self._identifier)
+    def _load(self) -> "Table | None":
+        """Return the table as the catalog has it now; its metadata is read again only when it has changed."""
+        location = self.location()
+        if location is None:
+            return None
+        if self._known is None or self._known.metadata_location != location:
+            from ingestion_runtime.endpoints.iceberg.commits import load
+
+            self._known = load(self._catalog.pyiceberg(), self._identifier)
+        return self._known
+
+    def _target(self) -> "Table":
+        """Return the table that is written: as it is, or as it is going to be created."""
+        return self._existing() if self._creation is None else self._creation.table
 
     def _existing(self) -> "Table":
         table = self._load()
@@ -188,6 +301,8 @@ class IcebergTarget:
 
 
 _DISCARD_TRIES = 5
+# What one process writes anew in a minute.
+_MOST_REWRITTEN = 4 * 2**30
 _CHANGES = ("added-records", "deleted-records", "added-position-deletes", "removed-position-deletes")
 
 

@@ -1,9 +1,9 @@
 """The Spark side of an Iceberg table: batches onto branches. Nothing here moves main."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ingestion_runtime.endpoints.iceberg.counts import Counts
 from ingestion_runtime.model.batch import Batch
 from ingestion_runtime.model.columns import (
     CURSOR_RANK,
@@ -29,15 +29,6 @@ _WINNERS = "ingest_winners"
 _TOMBSTONES = "ingest_tombstones"
 _MERGED = "ingest_merged"
 _GONE = "ingest_gone"
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Rows in the staged files, distinct keys among them, and rows with a NULL key."""
-
-    rows: int
-    keys: int
-    null_keys: int
 
 
 class BranchWriter:

@@ -16,6 +16,11 @@ class ChosenReader:
     spark: Reader
     arrow: Reader
 
+    @property
+    def judges(self) -> bool:
+        """Whether the reader itself looks at every value."""
+        return self._reader.judges
+
     def prepare(self) -> None:
         """Start what takes time to start."""
         self._reader.prepare()

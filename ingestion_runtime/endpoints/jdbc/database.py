@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
-
-from ingestion_runtime.endpoints.jdbc.dialect import Dialect, fetch
-from ingestion_runtime.model.errors import IngestionError, TransientError
+from ingestion_runtime.endpoints.jdbc.dialect import Dialect, Streamer, fetch
+from ingestion_runtime.endpoints.jdbc.pool import ConnectionPool, discard
+from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.spec import ConnectionSpec
 
 
@@ -29,9 +26,11 @@ class Database:
     def __init__(self, connection: ConnectionSpec, dialect: Dialect) -> None:
         self.spec = connection
         self.dialect = dialect
-        self._engine: Engine | None = None
+        self._pool: ConnectionPool | None = None
+        self._streamers: ConnectionPool | None = None
         self._lock = Lock()
         self._lent: list[Any] = []
+        self._streaming: list[Streamer] = []
 
     @property
     def place(self) -> str:
@@ -51,16 +50,16 @@ class Database:
     def connect(self) -> Iterator[Any]:
         """Lend a PEP 249 connection. The driver's errors leave as ours; what was open is rolled back."""
         try:
-            connection = self._pool().raw_connection()
-            driver = connection.driver_connection
+            pool = self._opened()
+            connection = pool.take()
             try:
                 with self._lock:
-                    self._lent.append(driver)
+                    self._lent.append(connection)
                 yield connection
             finally:
                 with self._lock:
-                    self._lent.remove(driver)
-                _give_back(connection)
+                    self._lent.remove(connection)
+                _give_back(pool, connection)
         except IngestionError:
             raise
         except Exception as error:
@@ -75,20 +74,51 @@ class Database:
         with self.connect() as connection:
             yield Snapshot(connection, self.dialect.hold_snapshot(connection))
 
+    @contextmanager
+    def stream(self, join: str | None) -> Iterator[Streamer]:
+        """Lend a connection that streams, in a read-only transaction; ``join`` is the snapshot's. Errors leave as ours."""
+        try:
+            pool = self._opened_streamers()
+            streamer = self._begun(pool, join)
+            try:
+                with self._lock:
+                    self._streaming.append(streamer)
+                yield streamer
+                streamer.end()
+            except BaseException:
+                self._forget(streamer)
+                streamer.close()
+                raise
+            # A cancellation may still be on its way to the server, and would strike the next statement.
+            if self._forget(streamer):
+                pool.give_back(streamer)
+            else:
+                streamer.close()
+        except IngestionError:
+            raise
+        except Exception as error:
+            ours = self.translate(error)
+            if ours is None:
+                raise
+            raise ours from None
+
+    def cancel(self, streamer: Streamer) -> None:
+        """End what a lent connection streams, from another thread; nothing happens where it has ended by itself."""
+        self._forget(streamer)
+        with suppress(Exception):
+            streamer.cancel()
+
     def translate(self, error: BaseException) -> IngestionError | None:
-        """Return the error of our tree for one of the driver's or the pool's; None for any other."""
-        origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        fault = self.dialect.fault(origin)
-        if fault is not None:
-            return self.dialect.classify(fault, self.place)
-        if isinstance(error, SQLAlchemyError):
-            return TransientError(f"{self.place}: {error}.", remedy="Run the same command again.")
-        return None
+        """Return the error of our tree for one of the driver's; None for any other."""
+        fault = self.dialect.fault(error)
+        return None if fault is None else self.dialect.classify(fault, self.place)
 
     def interrupt(self) -> None:
         """End the queries that run at this moment: a run that was asked to stop must not wait for them."""
         with self._lock:
-            lent = tuple(self._lent)
+            lent, streaming = tuple(self._lent), tuple(self._streaming)
+        for streamer in streaming:
+            self.cancel(streamer)
         for driver in lent:
             with suppress(Exception):  # it may have ended by itself meanwhile
                 self.dialect.interrupt(driver)
@@ -96,30 +126,54 @@ class Database:
     def close(self) -> None:
         """Close all connections. The database may be used again afterwards."""
         with self._lock:
-            engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.dispose()
+            pools = (self._pool, self._streamers)
+            self._pool = self._streamers = None
+        for pool in pools:
+            if pool is not None:
+                pool.close()
 
-    def _pool(self) -> Engine:
+    def _opened(self) -> ConnectionPool:
         with self._lock:
-            if self._engine is None:
-                self._engine = create_engine(
-                    self.dialect.engine_url(),
-                    creator=lambda: self.dialect.connect(self.spec),
-                    poolclass=QueuePool,
-                    pool_size=2,
-                    max_overflow=-1,  # every table that is being read holds one
-                    pool_pre_ping=True,
-                    pool_reset_on_return=None,  # done by `_give_back`
-                )
-            return self._engine
+            if self._pool is None:
+                self._pool = ConnectionPool(lambda: self.dialect.connect(self.spec), self.dialect.is_usable)
+            return self._pool
+
+    def _opened_streamers(self) -> ConnectionPool:
+        with self._lock:
+            if self._streamers is None:
+                self._streamers = ConnectionPool(lambda: self.dialect.stream(self.spec), lambda _: True)
+            return self._streamers
+
+    def _begun(self, pool: ConnectionPool, join: str | None) -> Streamer:
+        """Return a connection in a transaction; one that the server has ended while it lay idle is replaced."""
+        kept: Streamer = pool.take()
+        try:
+            kept.begin(join)
+        except Exception:  # noqa: BLE001 - a new connection shows whether it was the connection
+            discard(kept)
+        else:
+            return kept
+        fresh = self.dialect.stream(self.spec)
+        try:
+            fresh.begin(join)
+        except BaseException:
+            discard(fresh)
+            raise
+        return fresh
+
+    def _forget(self, streamer: Streamer) -> bool:
+        """Take a streamer off the list; return whether it still was on it."""
+        with self._lock:
+            known = streamer in self._streaming
+            if known:
+                self._streaming.remove(streamer)
+            return known
 
 
-def _give_back(connection: Any) -> None:
-    # Not by the pool: it would print the stack of a connection that the server has ended.
+def _give_back(pool: ConnectionPool, connection: Any) -> None:
     try:
-        connection.driver_connection.rollback()
+        connection.rollback()
     except Exception:  # noqa: BLE001 - whatever the driver calls it, there is nothing left to roll back
-        connection.invalidate()
+        discard(connection)
     else:
-        connection.close()
+        pool.give_back(connection)

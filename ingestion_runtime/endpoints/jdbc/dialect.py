@@ -3,8 +3,7 @@
 Everything that differs between engines is asked here, so that no other module ever asks which engine it talks to.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -64,6 +63,42 @@ class JdbcTarget:
     options: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The answer to a statement: its columns, and its rows, which are read from the server as they are asked for."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+class Streamer(Protocol):
+    """A connection whose rows come as record batches. For one thread, but for ``cancel``; raises the driver's errors.
+
+    The types are those that the client gives; ``landing.py`` makes of them what a column lands as.
+    """
+
+    def begin(self, join: str | None) -> None:
+        """Start a read-only transaction, in the view that is joined by the statement which ``hold_snapshot`` returned."""
+        ...
+
+    def run(self, sql: str, columns: Sequence[SourceColumn], batch_bytes: int) -> Rows:
+        """Run a statement that selects these columns, and perhaps a rank behind them. One statement at a time.
+
+        Batches are of about ``batch_bytes`` bytes, or of one row.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """End the statement that runs, from another thread: whoever reads it gets an error that is worth a retry."""
+        ...
+
+    def end(self) -> None:
+        """End the transaction, and with it the statement: another one may begin."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Dialect(Protocol):
     """One database engine. ``connection`` below is an open PEP 249 connection."""
 
@@ -83,12 +118,12 @@ class Dialect(Protocol):
 
     # Reaching it
 
-    def engine_url(self) -> str:
-        """Return SQLAlchemy's name of engine and driver, without an address."""
-        ...
-
     def connect(self, connection: ConnectionSpec) -> Any:
         """Open a read-only PEP 249 connection; the password is resolved here and kept nowhere."""
+        ...
+
+    def is_usable(self, connection: Any) -> bool:
+        """Return whether a connection that lay idle can be used again, as far as this side can tell; asks nothing."""
         ...
 
     def place(self, connection: ConnectionSpec) -> str:
@@ -101,21 +136,15 @@ class Dialect(Protocol):
         """Return ``sql`` as the JDBC driver must be given it for the server to see it unchanged."""
         ...
 
-    def stream(
-        self, connection: ConnectionSpec, sql: str, join: str | None
-    ) -> AbstractContextManager["pa.RecordBatchReader"]:
-        """Run ``sql`` over a connection of its own and lend its rows as record batches, read as they are asked for.
-
-        ``join`` is the statement that ``hold_snapshot`` returned. The types are those that the client gives; what a column
-        lands as is made of them by ``landing.py``. Raises the driver's errors, also in the midst of the rows.
-        """
+    def stream(self, connection: ConnectionSpec) -> Streamer:
+        """Open a connection whose rows come as record batches, read-only and set as ``connect`` sets its own."""
         ...
 
-    def scan_parts(self, connection: Any, table: TableSpec, parts: int) -> tuple[str, ...]:
-        """Return at most ``parts`` conditions that cut a plain table into ranges of its storage, of about one size.
+    def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:
+        """Return at most ``parts`` conditions that cut the rows of ``condition`` into ranges of the table's storage.
 
-        Under one snapshot each row fulfils exactly one of them. One condition that takes everything, where that is not
-        possible (a view, a query) or not worth it.
+        Under the snapshot that ``connection`` holds each row fulfils exactly one of them. None where that is not possible
+        (a view, a query) or not worth another connection.
         """
         ...
 
@@ -189,8 +218,8 @@ class Dialect(Protocol):
         """
         ...
 
-    def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
-        """Return the table's description; None when there is no such table."""
+    def describe_tables(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, RawTable]:
+        """Return the descriptions of tables by ``schema.table``, by a few queries; those that are not there are left out."""
         ...
 
     def describe_query(self, connection: Any, sql: str) -> RawTable: ...

@@ -21,6 +21,11 @@ from ingestion_runtime.model.spec import TableSpec
 class Reader(Protocol):
     """An engine that reads extracts into Parquet files."""
 
+    @property
+    def judges(self) -> bool:
+        """Whether a value that cannot land exactly ends a read with an error; otherwise the source is asked before."""
+        ...
+
     def prepare(self) -> None:
         """Start what takes time to start, before a snapshot of the source is taken."""
         ...
@@ -98,12 +103,13 @@ class JdbcExtract:
     def write_parquet(self, directory: str) -> None:
         """Read the rows and write them as Parquet files into ``directory``, which must not exist yet.
 
-        All parts of it read one view of the source where the engine can share one. Raises TerminalError, before anything
-        is written, when a value at the source cannot land exactly, and OversizedReadError for too many rows.
+        All parts of it read one view of the source where the engine can share one. Raises TerminalError, with the columns
+        named, when a value at the source cannot land exactly, and OversizedReadError for too many rows.
         """
         self.reader.prepare()
         with self.database.snapshot() as snapshot:
-            self.refuse_bad_values(snapshot)
+            if not self.reader.judges:
+                self.refuse_bad_values(snapshot)
             steps = Divisible(
                 read=lambda condition, place: self.reader.read(self, snapshot, condition, place),
                 halve=lambda condition: self._halve(snapshot, condition),

@@ -1,11 +1,12 @@
 """One table of a relational source: described and probed directly, read through Spark."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from ingestion_runtime.endpoints.jdbc.catalogue import Catalogue
 from ingestion_runtime.endpoints.jdbc.columns import (
     CLOCK_CURSORS,
     RawColumn,
@@ -56,13 +57,16 @@ class _Described:
 
 
 class JdbcSource:
-    """One table (or query) of a source database. It is described once when first needed, and at every ``describe``."""
+    """One table (or query) of a source database. It is described once when first needed, and at every ``describe``: by the
+    ``catalogue`` that it shares with other tables, or by itself."""
 
-    def __init__(self, table: TableSpec, database: Database, reader: Reader) -> None:
+    def __init__(self, table: TableSpec, database: Database, reader: Reader, catalogue: Catalogue | None = None) -> None:
         self._table = table
         self._database = database
         self._dialect = database.dialect
         self._reader = reader
+        self._look_at = Catalogue(database).look
+        self._describe = self._look_at if catalogue is None else catalogue.describe
         self._known: _Described | None = None
 
     @property
@@ -191,7 +195,9 @@ class JdbcSource:
     def _confirm(self) -> None:
         """Raise SpoiltBatchError if a column was altered since it was described: what does not fit is rounded unasked."""
         known = self._describe_once().raw
-        altered = [now.name for now in self._raw().columns if now.name in known and is_altered(known[now.name], now)]
+        altered = [
+            now.name for now in self._raw(self._look_at).columns if now.name in known and is_altered(known[now.name], now)
+        ]
         if altered:
             raise SpoiltBatchError(
                 f"Table {self._table.name} was altered while it was read: {', '.join(altered)}.",
@@ -269,7 +275,7 @@ class JdbcSource:
 
     def _look(self) -> _Described:
         table, name = self._table, self._table.name
-        raw = self._raw()
+        raw = self._raw(self._describe)
         columns = tuple(self._dialect.column(column) for column in raw.columns)
         check_names(columns, name)
         keys = [find_column(columns, key, "primary_keys", name) for key in table.primary_keys]
@@ -293,16 +299,17 @@ class JdbcSource:
         )
         return _Described({column.name: column for column in raw.columns}, columns, cursor, snapshot, raw.elsewhere)
 
-    def _raw(self) -> RawTable:
-        with self._database.connect() as connection:
-            if self._table.query_sql is not None:
+    def _raw(self, describe: Callable[[TableSpec], RawTable | None]) -> RawTable:
+        if self._table.query_sql is not None:
+            with self._database.connect() as connection:
                 return self._dialect.describe_query(connection, relation(self._dialect, self._table))
-            raw = self._dialect.describe_table(connection, self._table)
-            if raw is not None:
-                return raw
+        raw = describe(self._table)
+        if raw is not None:
+            return raw
+        with self._database.connect() as connection:
             # Compared with and without the schema, whichever way the engine names its tables.
             candidates = self._dialect.table_names(connection)
-            near = did_you_mean(self._table.name, candidates) or did_you_mean(self._table.table, candidates)
+        near = did_you_mean(self._table.name, candidates) or did_you_mean(self._table.table, candidates)
         raise TerminalError(
             f"{self._database.place} has no table {self._table.name!r}.{near}",
             remedy="Correct schema and table in the configuration, or restore the table at the source.",

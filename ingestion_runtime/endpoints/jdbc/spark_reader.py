@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import reduce
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ingestion_runtime.endpoints.jdbc.columns import SourceColumn, find_column, spark_type
 from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, cut_conditions, partition_line
@@ -25,8 +26,16 @@ from ingestion_runtime.model.errors import IngestionError, OversizedReadError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+_FIELD_ID = "parquet.field.id"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EVERYTHING: tuple[str, ...] = ("1 = 1",)
+# More than two cores can use: the last part that is read does not keep one of them waiting for long.
+_CONNECTIONS = 4
+_FILES = {
+    # As the in-process engine writes them: statistics that tell apart what a merge touches, and the fastest level.
+    "parquet.block.row.count.limit": "262144",
+    "parquet.compression.codec.zstd.level": "1",
+}
 
 
 class SessionProvider(Protocol):
@@ -41,6 +50,7 @@ class SparkReader:
 
     sessions: SessionProvider
     compression: str = "zstd"
+    judges: ClassVar[bool] = False  # a driver reads 'abc' as 0, and Spark casts
 
     def prepare(self) -> None:
         """Start Spark: a JVM takes seconds, which no snapshot of the source has to wait for."""
@@ -50,7 +60,8 @@ class SparkReader:
         """Write the rows of a condition into a directory; see ``Reader.read``."""
         try:
             frame = self._frame(extract, snapshot, condition)
-            frame.write.mode("errorifexists").option("compression", self.compression).parquet(directory)
+            written = frame.write.mode("errorifexists").options(**_FILES, compression=self.compression)
+            written.parquet(directory)
         except IngestionError:
             raise
         except Exception as error:
@@ -71,27 +82,37 @@ class SparkReader:
     def _frame(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> "DataFrame":
         from pyspark.sql import functions as F  # noqa: N812 - its usual name; probing runs without Spark
 
-        dialect, table = extract.database.dialect, extract.table
-        split = table.partition_read
-        column: SourceColumn | None = None
-        conditions = _EVERYTHING
-        # Without a snapshot to share, several connections would read several states: one reads all.
-        if split is not None and dialect.shares_snapshots:
-            column = find_column(extract.columns, split.column, "partition_read", table.name)
-            rows = ColumnRows(snapshot.connection, dialect, table, partition_line(column, split), condition)
-            conditions = cut_conditions(rows, split.partitions, PARTITION_ALIAS)
-        query = extraction(dialect, table, extract.columns, condition, ranked=extract.ranked, partitioned=column)
-        target = dialect.jdbc(extract.database.spec)
-        frame = (
-            self.sessions.session()
-            .read.options(**_options(extract, snapshot.join))
-            .jdbc(target.url, f"({dialect.jdbc_text(query)}) ingest_q", predicates=list(map(dialect.jdbc_text, conditions)))
-        )
+        dialect = extract.database.dialect
+        url = dialect.jdbc(extract.database.spec).url
+        reader = self.sessions.session().read.options(**_options(extract, snapshot.join))
+        frames = [
+            reader.jdbc(url, f"({dialect.jdbc_text(query)}) ingest_q", predicates=list(map(dialect.jdbc_text, conditions)))
+            for query, conditions in _queries(extract, snapshot, condition)
+        ]
+        frame = reduce(lambda above, below: above.unionAll(below), frames)
         landed = [F.expr(c.convert.format(f"c{place}")).alias(c.name) for place, c in enumerate(extract.columns)]
         landed += [F.lit(None).cast(spark_type(f.type)).alias(f.name) for f in extract.missing]
         landed += [F.col(RANK_ALIAS).alias(CURSOR_RANK)] if extract.ranked else []
         frame = frame.select(*landed)
-        return with_ingest_cols(frame, extract.ingest) if extract.ingest else frame
+        frame = with_ingest_cols(frame, extract.ingest) if extract.ingest else frame
+        return with_field_ids(frame, extract.field_ids) if extract.field_ids else frame
+
+
+def _queries(extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the queries that together give every row once, and the conditions over each: a connection for every one."""
+    dialect, table, split = extract.database.dialect, extract.table, extract.table.partition_read
+    column: SourceColumn | None = None
+    conditions, parts = _EVERYTHING, [condition]
+    # Without a snapshot to share, several connections would read several states: one reads all.
+    if snapshot.join is not None and split is not None:
+        column = find_column(extract.columns, split.column, "partition_read", table.name)
+        rows = ColumnRows(snapshot.connection, dialect, table, partition_line(column, split), condition)
+        conditions = cut_conditions(rows, split.partitions, PARTITION_ALIAS)
+    elif snapshot.join is not None and not extract.ranked:  # a rank is that among all rows
+        cuts = dialect.scan_parts(snapshot.connection, table, condition, _CONNECTIONS)
+        parts = [f"({condition}) AND ({cut})" if condition else cut for cut in cuts] or parts
+    made = [extraction(dialect, table, extract.columns, part, ranked=extract.ranked, partitioned=column) for part in parts]
+    return [(query, conditions) for query in made]
 
 
 def _options(extract: JdbcExtract, join: str | None) -> Mapping[str, str]:
@@ -127,3 +148,13 @@ def with_ingest_cols(frame: "DataFrame", columns: IngestColumns) -> "DataFrame":
         SLICE_COLUMN: F.lit(columns.slice),
     }
     return frame.withColumns(added)
+
+
+def with_field_ids(frame: "DataFrame", ids: Mapping[str, int]) -> "DataFrame":
+    """Return ``frame`` with the ids that its columns carry in Parquet files; a column without one is left as it is."""
+    from pyspark.sql import functions as F  # noqa: N812 - as above
+
+    named = [(name, F.col(f"`{name.replace('`', '``')}`")) for name in frame.columns]
+    return frame.select(
+        *(column.alias(name, metadata={_FIELD_ID: ids[name]}) if name in ids else column for name, column in named)
+    )

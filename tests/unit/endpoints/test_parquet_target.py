@@ -15,7 +15,7 @@ from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import TargetHead, Written
 from ingestion_runtime.tools.files import LocalFiles
 from tests.batches import make_batch, make_payload, make_receipt
-from tests.targets import ParquetPlace
+from tests.targets import ParquetPlace, local_tools
 
 TABLE = TableSpec("shop", "stores", "full", "source")
 
@@ -191,7 +191,7 @@ def test_a_link_that_leads_nowhere_is_damage_and_can_be_replaced(story: Story) -
 def test_distinct_keys_are_counted_over_all_files_whatever_their_names(tmp_path: Path) -> None:
     """A key in two files is one key, and a dot in a column's name is no path."""
     table = TableSpec("shop", "stores", "full", "source", primary_keys=("a.b", "c"))
-    target = ParquetTarget(str(tmp_path / "final"), table, LocalFiles())
+    target = ParquetTarget(str(tmp_path / "final"), table, LocalFiles(), local_tools(tmp_path).sql)
     batch = make_batch(table, 1, write=WriteMode.REPLACE)
     payload = make_payload(
         tmp_path / "payload",

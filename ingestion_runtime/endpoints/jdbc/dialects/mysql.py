@@ -7,7 +7,7 @@ escapes), and each statement sees its own newest state: a held one would hide wh
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,8 @@ from urllib.parse import quote as percent
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
-from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, fetch
-from ingestion_runtime.endpoints.jdbc.dialects.mysql_catalog import describe_fields, describe_relation, list_relations
+from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, Streamer, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_catalog import describe_fields, describe_relations, list_relations
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_errors import advice, fault_of
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import (
     mark_own,
@@ -28,7 +28,9 @@ from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import (
     unseen_horizon,
 )
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_keys import key_hash
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_streamer import MySQLStreamer
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_types import MEASURES, land, land_as
+from ingestion_runtime.endpoints.jdbc.pool import is_quiet
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError
 from ingestion_runtime.model.horizon import Horizon
@@ -73,15 +75,14 @@ class MySQL:
     server_zone: str = "@@global.time_zone"
     #: Whether the server lists its open transactions, at least for a user with the grant.
     shows_transactions: bool = True
+    #: Whether the server can be asked to spell whole rows; tried out on MariaDB.
+    spells_lines: bool = True
     default_port: int = 3306
 
     shares_snapshots: ClassVar[bool] = False
     streams: ClassVar[bool] = False
     hashes_in_reads: ClassVar[bool] = True
     measures: ClassVar[Measures] = MEASURES
-
-    def engine_url(self) -> str:
-        return "mysql+pymysql://"
 
     def connect(self, connection: ConnectionSpec) -> Any:
         opened = self._open(connection)
@@ -96,6 +97,9 @@ class MySQL:
         opened.ingest_reopen = partial(self._open, connection)
         remember_own(opened)
         return opened
+
+    def is_usable(self, connection: Any) -> bool:
+        return bool(connection.open) and is_quiet(connection._sock.fileno())
 
     def place(self, connection: ConnectionSpec) -> str:
         return f"{connection.host or 'localhost'}:{connection.port or self.default_port}/{connection.database}"
@@ -130,6 +134,13 @@ class MySQL:
 
     def jdbc_text(self, sql: str) -> str:
         return mark_own(sql)  # so that a read does not hold back the horizon of other tables
+
+    def stream(self, connection: ConnectionSpec) -> Streamer:
+        opened = self.connect(connection)
+        return MySQLStreamer(opened, lambda: self.interrupt(opened), lines=self.spells_lines)
+
+    def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:  # noqa: ARG002
+        return ()  # each connection would read a state of its own
 
     def hold_snapshot(self, connection: Any) -> str | None:  # noqa: ARG002 - a view of its own is all a connection can have
         return None
@@ -209,8 +220,8 @@ class MySQL:
     def landing(self, raw: RawColumn, kind: pa.DataType) -> SourceColumn | None:
         return land_as(raw, self.quote(raw.name), kind)
 
-    def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
-        return describe_relation(connection, _text(table.schema), _text(table.table), table)
+    def describe_tables(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, RawTable]:
+        return describe_relations(connection, tables, _text)
 
     def describe_query(self, connection: Any, sql: str) -> RawTable:
         return RawTable(describe_fields(connection, sql, self.quote), (), None)

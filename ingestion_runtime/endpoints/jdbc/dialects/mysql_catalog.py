@@ -1,6 +1,6 @@
 """Tables and queries as MySQL, MariaDB and SingleStore describe them: the catalog for tables, a result for queries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn
@@ -20,30 +20,53 @@ _BIT, _DECIMAL, _CHAR = 16, 246, 254
 _STRINGS = frozenset({15, 247, 248, 249, 250, 251, 252, 253, 254})
 
 
-def describe_relation(connection: Any, schema: str, table: str, spec: TableSpec) -> RawTable | None:
-    """Return the description of a table or view, ``schema`` and ``table`` as literals; None when there is none."""
-    where = f"WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table}"
-    # The catalog compares names without regard to case; the server itself, as it was set up.
-    found = fetch(connection, f"SELECT TABLE_NAME, TABLE_ROWS, ENGINE FROM information_schema.TABLES {where}")
-    names = {listed: (rows, engine) for listed, rows, engine in found}
-    name = spec.table if spec.table in names else next(iter(names), None)
-    if name is None or (name != spec.table and not _ignores_case(connection)):
-        return None
-    rows = fetch(
+def describe_relations(connection: Any, tables: Sequence[TableSpec], literal: Callable[[str], str]) -> dict[str, RawTable]:
+    """Return the descriptions of tables and views by ``schema.table``; those that are not there are left out.
+
+    Three queries a schema: the catalog finds a table by both names, and else looks through the whole schema once.
+    """
+    described: dict[str, RawTable] = {}
+    for schema in dict.fromkeys(table.schema for table in tables):
+        asked = [table for table in tables if table.schema == schema]
+        names = ", ".join(literal(table.table) for table in asked)
+        among = f"= {names}" if len(asked) == 1 else f"IN ({names})"
+        described |= _describe_schema(connection, asked, f"WHERE TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME {among}")
+    return described
+
+
+def _describe_schema(connection: Any, tables: Sequence[TableSpec], where: str) -> dict[str, RawTable]:
+    relations = fetch(
         connection,
-        "SELECT COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE, CHARACTER_SET_NAME, IS_NULLABLE,"
-        f" TABLE_NAME FROM information_schema.COLUMNS {where} ORDER BY ORDINAL_POSITION",
+        f"SELECT TABLE_NAME, TABLE_ROWS, ENGINE, DATA_LENGTH FROM information_schema.TABLES {where}",
     )
-    columns = tuple(_raw_column(*row[:7]) for row in rows if row[7] == name)
+    columns = fetch(
+        connection,
+        "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE, CHARACTER_SET_NAME,"
+        f" IS_NULLABLE FROM information_schema.COLUMNS {where} ORDER BY TABLE_NAME, ORDINAL_POSITION",
+    )
     keys = fetch(
         connection,
-        f"SELECT COLUMN_NAME, TABLE_NAME FROM information_schema.STATISTICS {where} AND INDEX_NAME = 'PRIMARY'"
-        " ORDER BY SEQ_IN_INDEX",
+        f"SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS {where} AND INDEX_NAME = 'PRIMARY'"
+        " ORDER BY TABLE_NAME, SEQ_IN_INDEX",
     )
-    # 0 is what a fresh table says, NULL a view.
-    estimate, engine = names[name]
-    elsewhere = f"kept by the engine {engine}" if str(engine or "").lower() in _UNSHOWN else ""
-    return RawTable(columns, tuple(key for key, owner in keys if owner == name), int(estimate or 0) or None, elsewhere)
+    # The catalog compares names without regard to case; the server itself, as it was set up.
+    listed = {row[0]: row[1:] for row in relations}
+    inexact = [table for table in tables if table.table not in listed]
+    folded = {name.casefold(): name for name in listed} if inexact and listed and _ignores_case(connection) else {}
+    described = {}
+    for table in tables:
+        name = table.table if table.table in listed else folded.get(table.table.casefold())
+        if name is None:
+            continue
+        estimate, engine, size = listed[name]
+        described[table.name] = RawTable(
+            tuple(_raw_column(*row[1:]) for row in columns if row[0] == name),
+            tuple(key for owner, key in keys if owner == name),
+            int(estimate or 0) or None,  # 0 is what a fresh table says, NULL a view
+            f"kept by the engine {engine}" if str(engine or "").lower() in _UNSHOWN else "",
+            int(size or 0) or None,
+        )
+    return described
 
 
 def describe_fields(connection: Any, sql: str, quote: Callable[[str], str]) -> tuple[RawColumn, ...]:

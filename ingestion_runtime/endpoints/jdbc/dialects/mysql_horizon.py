@@ -7,7 +7,6 @@ from before the wait: statements that run count as well. Neither list knows data
 
 import random
 import secrets
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from weakref import WeakSet
 
 from ingestion_runtime.endpoints.jdbc.dialect import fetch
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_errors import fault_of
+from ingestion_runtime.endpoints.jdbc.dialects.shared_look import SharedLook
 from ingestion_runtime.model.errors import TransientError
 from ingestion_runtime.model.horizon import Horizon
 
@@ -28,7 +28,8 @@ _TRIES = 20
 _HIDDEN = (1044, 1064, 1109, 1142, 1146, 1193, 1227, 1238, 1298)
 
 _OWN: "WeakSet[Any]" = WeakSet()
-_LOOKING = threading.Lock()  # our own looks would keep the list from being renewed
+# One at a time: our own looks would keep the list from being renewed, so that each takes 0.1 s or more.
+_LOOKS: SharedLook[Horizon] = SharedLook()
 _TOKEN = secrets.token_hex(6)  # stands in the text of our reads; drawn once a process
 
 # The list is spelled in the zone of the server's process. An hour that its clock shows twice is taken for the first one.
@@ -43,9 +44,9 @@ FROM information_schema.innodb_trx
 _STATEMENTS = "SELECT id, user, command, coalesce(info, ''), greatest(time, 0) FROM information_schema.processlist"
 
 
-def remember_own(driver_connection: Any) -> None:
+def remember_own(connection: Any) -> None:
     """Tell that a connection is ours and read-only: its transactions bring no rows."""
-    _OWN.add(driver_connection)
+    _OWN.add(connection)
 
 
 def mark_own(sql: str) -> str:
@@ -54,20 +55,27 @@ def mark_own(sql: str) -> str:
 
 
 def read_horizon(connection: Any) -> Horizon:
-    """Look at the open transactions and running statements of the server, in a transaction that ends with the look."""
-    with _LOOKING:
-        try:
-            return _look(connection)
-        except Exception as error:
-            fault = fault_of(error)
-            if fault is None or fault.code not in _HIDDEN:
-                raise
-            grant = "Let an administrator run: GRANT PROCESS ON *.* TO the connection's user."
-            why = f"the server does not show its transactions ({fault.text})"
-            return Horizon(_now(connection), None, blind=why, grant=grant)
-        finally:
-            connection.rollback()
-            _run(connection, "SET time_zone = '+00:00'")
+    """Look at the open transactions and running statements of the server, in a transaction that ends with the look.
+
+    Tables of one server that ask at about the same time share a look that began after each of them had asked.
+    """
+    # What a user is shown depends on the user.
+    return _LOOKS.take((connection.host, connection.port, connection.user), lambda: _look_once(connection))
+
+
+def _look_once(connection: Any) -> Horizon:
+    try:
+        return _look(connection)
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None or fault.code not in _HIDDEN:
+            raise
+        grant = "Let an administrator run: GRANT PROCESS ON *.* TO the connection's user."
+        why = f"the server does not show its transactions ({fault.text})"
+        return Horizon(_now(connection), None, blind=why, grant=grant)
+    finally:
+        connection.rollback()
+        _run(connection, "SET time_zone = '+00:00'")
 
 
 def unseen_horizon(connection: Any) -> Horizon:
@@ -149,8 +157,7 @@ def _other_writers(connection: Any, statements: Sequence[tuple[Any, ...]]) -> st
 
 
 def _own_ids(connection: Any) -> set[int]:
-    driver = connection.driver_connection
-    place = (driver.host, driver.port)
+    place = (connection.host, connection.port)
     return {own.thread_id() for own in tuple(_OWN) if own.open and (own.host, own.port) == place}
 
 

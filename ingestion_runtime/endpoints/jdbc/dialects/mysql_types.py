@@ -101,7 +101,8 @@ def land_as(raw: RawColumn, name: str, kind: pa.DataType) -> SourceColumn | None
         return fitted
     # Check and read see different states here: what comes in between must fail, where Spark would round it.
     failure = f"9223372036854775807 + ({name} IS NOT NULL)"
-    return replace(fitted, select=f"CASE WHEN {fitted.bad_when} THEN {failure} ELSE {fitted.select} END")
+    guarded = f"CASE WHEN {fitted.bad_when} THEN {failure} ELSE {fitted.select} END"
+    return replace(fitted, select=guarded, stream=None)
 
 
 def text_kind(kind: str, charset: str | None) -> str:
@@ -133,7 +134,7 @@ def _text(raw: RawColumn, name: str, charset: str, cursors: frozenset[CursorType
     landing: dict[str, Any] = {"read_as": "BINARY", "lands_as": pa.string(), "convert": _UTF8, "cursors": cursors}
     value = f"CAST(CONVERT({name} USING utf8mb4) AS BINARY)" if raw.kind.startswith(_PADDED) else name
     if not charset:
-        return _plain(raw, value, **landing)
+        return _plain(raw, value, stream=name, **landing)
     there_and_back = f"CAST(CONVERT(CONVERT({name} USING utf8mb4) USING {charset}) AS BINARY)"
     return _guarded(
         raw,
@@ -171,15 +172,17 @@ def _double(raw: RawColumn, name: str) -> SourceColumn:
 def _bit(raw: RawColumn, name: str) -> SourceColumn:
     wide = raw.arguments == (64,)
     read_as, lands_as = ("DECIMAL(20,0)", pa.decimal128(20, 0)) if wide else ("BIGINT", pa.int64())
-    return _plain(raw, f"CAST({name} AS UNSIGNED)", read_as=read_as, lands_as=lands_as)
+    stream = None if wide else f"CAST({name} AS SIGNED)"
+    return _plain(raw, f"CAST({name} AS UNSIGNED)", read_as=read_as, lands_as=lands_as, stream=stream)
 
 
 def _year(raw: RawColumn, name: str) -> SourceColumn:
-    return _plain(raw, f"CAST({name} AS UNSIGNED)", read_as="INT", lands_as=pa.int16(), convert="CAST({} AS SMALLINT)")
+    number, convert = f"CAST({name} AS UNSIGNED)", "CAST({} AS SMALLINT)"
+    return _plain(raw, number, read_as="INT", lands_as=pa.int16(), convert=convert, stream=name)
 
 
 def _clock(raw: RawColumn, name: str, lands_as: pa.DataType, convert: str, cursor: CursorType) -> SourceColumn:
-    # As text: java.sql moves days around 1582 by ten, and hours by the JVM's zone.
+    # As text: java.sql moves days around 1582 by ten, and hours by the JVM's zone. A stream is parsed in this process.
     return _guarded(
         raw,
         name,
@@ -190,6 +193,7 @@ def _clock(raw: RawColumn, name: str, lands_as: pa.DataType, convert: str, curso
         bad_when=no_day(name),
         reason=_NO_DAY,
         cursors=frozenset({cursor}),
+        stream=name,
     )
 
 

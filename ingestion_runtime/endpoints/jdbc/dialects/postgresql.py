@@ -1,7 +1,7 @@
 """PostgreSQL: how it is reached, quoted, probed and described, and what its errors mean."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote as percent
@@ -10,10 +10,13 @@ from urllib.parse import urlencode
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
-from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, fetch
+from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, Streamer, fetch
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_horizon import own_name, read_horizon, resolution
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_keys import key_hash
+from ingestion_runtime.endpoints.jdbc.dialects.postgresql_stream import PostgresStreamer, storage_ranges, stream_fault
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_types import MEASURES, UNCHECKED, land, land_as
+from ingestion_runtime.endpoints.jdbc.pool import is_quiet
+from ingestion_runtime.endpoints.jdbc.sql import source
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import ConfigError, IngestionError, OversizedReadError, TerminalError, TransientError
 from ingestion_runtime.model.horizon import Horizon
@@ -33,36 +36,43 @@ _QUOTED_OR_MARK = re.compile(
 )
 
 _DESCRIBE = """
-WITH RECURSIVE listed(place, name, typid, mod, filled) AS ({listed}), base(place, typid, mod) AS (
-  SELECT place, typid, mod FROM listed
+WITH RECURSIVE listed(oid, place, name, typid, mod, filled) AS ({listed}), base(oid, place, typid, mod) AS (
+  SELECT oid, place, typid, mod FROM listed
   UNION ALL
-  SELECT b.place, t.typbasetype, t.typtypmod
+  SELECT b.oid, b.place, t.typbasetype, t.typtypmod
   FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.typid WHERE t.typtype = 'd'
 )
-SELECT l.name, pg_catalog.format_type(l.typid, l.mod), pg_catalog.format_type(b.typid, b.mod), l.filled,
+SELECT l.oid, l.name, pg_catalog.format_type(l.typid, l.mod), pg_catalog.format_type(b.typid, b.mod), l.filled,
        CASE WHEN n.nspname = 'pg_catalog' AND t.typtype = 'b' THEN t.typname::text ELSE '' END,
        pg_catalog.current_setting('server_encoding') = 'SQL_ASCII', l.place
-FROM listed l JOIN base b ON b.place = l.place JOIN pg_catalog.pg_type t ON t.oid = b.typid
+FROM listed l JOIN base b ON b.oid = l.oid AND b.place = l.place JOIN pg_catalog.pg_type t ON t.oid = b.typid
 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-WHERE t.typtype <> 'd' ORDER BY l.place
+WHERE t.typtype <> 'd' ORDER BY l.oid, l.place
 """
 
+_ATTRIBUTES = (
+    "SELECT attrelid::bigint, attnum::int, attname::text, atttypid, atttypmod, attnotnull FROM pg_catalog.pg_attribute"
+    " WHERE attrelid IN ({oids}) AND attnum > 0 AND NOT attisdropped"
+)
+
 # Rows of foreign tables and of subscriptions are written by transactions that this server does not show.
-_RELATION = """
-SELECT c.oid::bigint, c.reltuples::bigint, CASE
+_RELATIONS = """
+SELECT n.nspname::text, c.relname::text, c.oid::bigint, c.reltuples::bigint, CASE
          WHEN c.relkind = 'f' OR EXISTS (SELECT FROM pg_catalog.pg_inherits i
            JOIN pg_catalog.pg_class f ON f.oid = i.inhrelid WHERE i.inhparent = c.oid AND f.relkind = 'f')
          THEN 'a foreign table, or has one for a part'
          WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel r WHERE r.srrelid = c.oid)
-         THEN 'filled by a subscription' ELSE '' END
+         THEN 'filled by a subscription' ELSE '' END,
+       CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_table_size(c.oid) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE (n.nspname::text, c.relname::text) IN ({names}) AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
 """
 
 _KEYS = """
-SELECT a.attname::text FROM pg_catalog.pg_index i
+SELECT i.indrelid::bigint, a.attname::text FROM pg_catalog.pg_index i
 CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place)
 JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE i.indrelid = {oid} AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place
+WHERE i.indrelid IN ({oids}) AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY i.indrelid, k.place
 """
 
 # Two 64-bit halves of every row's md5, summed: order does not matter, and a change cannot cancel another by accident.
@@ -113,29 +123,17 @@ class PostgreSQL:
     hashes_in_reads: ClassVar[bool] = True
     measures: ClassVar[Measures] = MEASURES
 
-    def engine_url(self) -> str:
-        return "postgresql+psycopg://"
-
     def connect(self, connection: ConnectionSpec) -> Any:
         import psycopg  # validating a configuration must not load a driver
 
-        opened = psycopg.connect(
-            host=connection.host or "localhost",
-            port=connection.port or 5432,
-            dbname=connection.database,
-            user=connection.user,
-            password=connection.password.resolve() if connection.password else None,
-            connect_timeout=connection.connect_timeout_seconds,
-            application_name=own_name(),
-            sslmode=connection.tls.mode,
-            client_encoding="UTF8",  # as the JDBC driver; a server of SQL_ASCII would hand over bytes
-            autocommit=True,
-            **_tls_files(connection),
-        )
+        opened = psycopg.connect(**_parameters(connection), autocommit=True)
         opened.execute(_SESSION)
         opened.set_autocommit(False)
         opened.set_read_only(True)
         return opened
+
+    def is_usable(self, connection: Any) -> bool:
+        return not connection.closed and is_quiet(connection.fileno())
 
     def place(self, connection: ConnectionSpec) -> str:
         return f"{connection.host or 'localhost'}:{connection.port or 5432}/{connection.database}"
@@ -166,6 +164,17 @@ class PostgreSQL:
         # The driver takes a bare ? for a parameter and ?? for the operator (jsonb has several of them).
         return _QUOTED_OR_MARK.sub(lambda match: "??" if match[0] == "?" else match[0], sql)
 
+    def stream(self, connection: ConnectionSpec) -> Streamer:
+        from psycopg.conninfo import make_conninfo  # as above
+
+        return PostgresStreamer(make_conninfo(**_parameters(connection)), _SESSION)
+
+    def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:
+        if table.query_sql is not None:
+            return ()
+        relation = self.relation(table)
+        return storage_ranges(connection, _text(relation), source(self, table, condition), parts)
+
     def hold_snapshot(self, connection: Any) -> str | None:
         cursor = connection.cursor()
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -183,13 +192,16 @@ class PostgreSQL:
     def fault(self, error: BaseException) -> Fault | None:
         import psycopg  # as above
 
-        if not isinstance(error, psycopg.Error):
-            return None
-        text = error.diag.message_primary or " ".join(str(error).split())
-        if error.sqlstate:
-            return Fault(error.sqlstate, None, text)
-        state = next((state for words, state in _CONNECT_WORDS if words.search(text)), None)
-        return Fault(state or ("08000" if isinstance(error, psycopg.OperationalError) else None), None, text)
+        if isinstance(error, psycopg.Error):
+            text = error.diag.message_primary or " ".join(str(error).split())
+            lost = "08000" if isinstance(error, psycopg.OperationalError) else None
+            fault: Fault | None = Fault(error.sqlstate or lost, None, text)
+        else:
+            fault = stream_fault(error)
+        if fault is None or fault.state not in (None, "08000"):
+            return fault
+        state = next((state for words, state in _CONNECT_WORDS if words.search(fault.text)), fault.state)
+        return Fault(state, None, fault.text)
 
     def classify(self, fault: Fault, place: str) -> IngestionError:
         # A person who cancels has the same SQLSTATE as a clock; only the words tell them apart.
@@ -263,35 +275,31 @@ class PostgreSQL:
     def landing(self, raw: RawColumn, kind: pa.DataType) -> SourceColumn | None:
         return land_as(raw, self.quote(raw.name), kind)
 
-    def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
-        found = fetch(
-            connection,
-            f"{_RELATION} WHERE n.nspname = {_text(table.schema)} AND c.relname = {_text(table.table)}"
-            " AND c.relkind IN ('r', 'v', 'm', 'f', 'p')",
-        )
-        if not found:
-            return None
-        oid, estimate, elsewhere = found[0]
-        columns = _columns(
-            connection,
-            "SELECT attnum::int, attname::text, atttypid, atttypmod, attnotnull FROM pg_catalog.pg_attribute"
-            f" WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped",
-            relation=oid,
-        )
-        keys = tuple(name for (name,) in fetch(connection, _KEYS.format(oid=oid)))
-        # -1: never analysed, and 0 is what a fresh table and a view say.
-        return RawTable(columns, keys, estimate if estimate > 0 else None, elsewhere)
+    def describe_tables(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, RawTable]:
+        names = ", ".join(f"({_text(table.schema)}, {_text(table.table)})" for table in tables)
+        found = {(schema, name): rest for schema, name, *rest in fetch(connection, _RELATIONS.format(names=names))}
+        oids = ", ".join(str(rest[0]) for rest in found.values())
+        columns = _columns(connection, _ATTRIBUTES.format(oids=oids)) if found else {}
+        keys: dict[int, list[str]] = {}
+        for oid, name in fetch(connection, _KEYS.format(oids=oids)) if found else ():
+            keys.setdefault(oid, []).append(name)
+        return {
+            table.name: _raw_table(columns, keys, *found[table.schema, table.table])
+            for table in tables
+            if (table.schema, table.table) in found
+        }
 
     def describe_query(self, connection: Any, sql: str) -> RawTable:
         cursor = connection.cursor()
         cursor.execute(f"SELECT * FROM {sql} LIMIT 0")
         result, names = cursor.pgresult, [column.name for column in cursor.description]
         rows = [
-            f"({place}, {_text(name)}, {result.ftype(place)}::oid, {result.fmod(place)}, false)"
+            f"(0::bigint, {place}, {_text(name)}, {result.ftype(place)}::oid, {result.fmod(place)}, false)"
             for place, name in enumerate(names)
         ]
         cursor.close()
-        return RawTable(_columns(connection, f"VALUES {', '.join(rows)}") if rows else (), (), None)
+        listed = f"VALUES {', '.join(rows)}"
+        return RawTable(_columns(connection, listed)[0] if rows else (), (), None)
 
     def table_names(self, connection: Any) -> list[str]:
         rows = fetch(
@@ -309,16 +317,50 @@ class PostgreSQL:
         return rows, f"{first}:{second}"
 
 
-def _columns(connection: Any, listed: str, relation: int | None = None) -> tuple[RawColumn, ...]:
-    columns = []
-    for name, native, base, filled, kind, unchecked, place in fetch(connection, _DESCRIBE.format(listed=listed)):
+def _columns(connection: Any, listed: str) -> dict[int, tuple[RawColumn, ...]]:
+    """Return the columns by the oid of their relation; 0 stands for a query."""
+    columns: dict[int, list[RawColumn]] = {}
+    for oid, name, native, base, filled, kind, unchecked, place in fetch(connection, _DESCRIBE.format(listed=listed)):
         modifiers = re.search(r"\((\d+)(?:,(-?\d+))?\)", base) if kind == "numeric" else None
         arguments = tuple(int(part) for part in modifiers.groups() if part) if modifiers else ()
         base_kind = UNCHECKED + kind if unchecked else kind
         # The number of a column is its own for good: it survives a rename, and a column made anew gets another one.
-        identity = None if relation is None else f"{relation}.{place}"
-        columns.append(RawColumn(name, native, base_kind, arguments, not filled, identity))
-    return tuple(columns)
+        identity = f"{oid}.{place}" if oid else None
+        columns.setdefault(oid, []).append(RawColumn(name, native, base_kind, arguments, not filled, identity))
+    return {oid: tuple(listed) for oid, listed in columns.items()}
+
+
+def _raw_table(
+    columns: Mapping[int, tuple[RawColumn, ...]],
+    keys: Mapping[int, Sequence[str]],
+    oid: int,
+    estimate: int,
+    elsewhere: str,
+    size: int | None,
+) -> RawTable:
+    # -1: never analysed, and 0 is what a fresh table and a view say.
+    rows = estimate if estimate > 0 else None
+    return RawTable(columns.get(oid, ()), tuple(keys.get(oid, ())), rows, elsewhere, size or None)
+
+
+def _parameters(connection: ConnectionSpec) -> dict[str, Any]:
+    """Return what libpq has to know; the password is resolved here."""
+    return {
+        "host": connection.host or "localhost",
+        "port": connection.port or 5432,
+        "dbname": connection.database,
+        "user": connection.user,
+        "password": connection.password.resolve() if connection.password else None,
+        "connect_timeout": connection.connect_timeout_seconds,
+        "application_name": own_name(),
+        "sslmode": connection.tls.mode,
+        # A server that is gone without a word is given up after two minutes; by default after two hours.
+        "keepalives_idle": 60,
+        "keepalives_interval": 10,
+        "keepalives_count": 6,
+        "client_encoding": "UTF8",  # as the JDBC driver; a server of SQL_ASCII would hand over bytes
+        **_tls_files(connection),
+    }
 
 
 def _tls_files(connection: ConnectionSpec) -> dict[str, Any]:

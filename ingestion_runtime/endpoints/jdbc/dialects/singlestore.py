@@ -11,4 +11,5 @@ SINGLESTORE = MySQL(
     variables="sql_mode='',sql_select_limit=18446744073709551615",
     transactions=None,
     shows_transactions=False,
+    spells_lines=False,
 )

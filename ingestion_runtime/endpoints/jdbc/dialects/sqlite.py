@@ -8,7 +8,7 @@ inclusive lower bound with none to spare.
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,8 +17,9 @@ from urllib.parse import quote as percent
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import NUMBER_CURSORS, RawColumn, SourceColumn
-from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, fetch
+from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, Streamer, fetch
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_keys import hex_number, key_hash, register
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_stream import SQLiteStreamer
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import (
     MEASURES,
     TEXT_CHECK,
@@ -66,9 +67,6 @@ class SQLite:
     hashes_in_reads: ClassVar[bool] = False
     measures: ClassVar[Measures] = MEASURES
 
-    def engine_url(self) -> str:
-        return "sqlite+pysqlite://"
-
     def connect(self, connection: ConnectionSpec) -> Any:
         if Path(connection.database).is_dir():
             raise ConfigError(f"Connection {connection.name!r}: {connection.database} is a directory.", remedy=_OPEN)
@@ -81,6 +79,9 @@ class SQLite:
         register(opened)
         return opened
 
+    def is_usable(self, connection: Any) -> bool:  # noqa: ARG002 - a file does not hang up
+        return True
+
     def place(self, connection: ConnectionSpec) -> str:
         return connection.database
 
@@ -90,6 +91,12 @@ class SQLite:
 
     def jdbc_text(self, sql: str) -> str:
         return sql
+
+    def stream(self, connection: ConnectionSpec) -> Streamer:
+        return SQLiteStreamer(self.connect(connection))
+
+    def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:  # noqa: ARG002
+        return ()  # each connection would read a state of its own
 
     def hold_snapshot(self, connection: Any) -> str | None:  # noqa: ARG002 - a held view would block the file's writers
         return None
@@ -173,7 +180,11 @@ class SQLite:
     def landing(self, raw: RawColumn, kind: pa.DataType) -> SourceColumn | None:
         return land_as(raw, self.quote(raw.name), kind)
 
-    def describe_table(self, connection: Any, table: TableSpec) -> RawTable | None:
+    def describe_tables(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, RawTable]:
+        described = {table.name: self._describe(connection, table) for table in tables}
+        return {name: raw for name, raw in described.items() if raw is not None}
+
+    def _describe(self, connection: Any, table: TableSpec) -> RawTable | None:
         if not fetch(connection, _table_query(f"name = {_text(table.table)} COLLATE NOCASE")):
             return None
         rows = fetch(connection, f"SELECT * FROM pragma_table_xinfo({_text(table.table)})")
@@ -206,8 +217,8 @@ class SQLite:
         # SQLite has no hash function: the rows are hashed as they stream by, a batch in memory at a time.
         cursor = connection.cursor()
         rows, total = 0, 0
-        previous = connection.driver_connection.text_factory
-        connection.driver_connection.text_factory = _tagged
+        previous = connection.text_factory
+        connection.text_factory = _tagged
         try:
             cursor.execute(f"SELECT {', '.join(self.quote(column.name) for column in columns)} {source}")
             while batch := cursor.fetchmany(_BATCH):
@@ -215,7 +226,7 @@ class SQLite:
                 total += sum(_row_hash(row) for row in batch)
         finally:
             cursor.close()
-            connection.driver_connection.text_factory = previous
+            connection.text_factory = previous
         return rows, f"{total % 2**128:032x}"
 
 

@@ -1,7 +1,8 @@
 """SQLite's types: every value carries its own, whatever the column was declared as.
 
 A JDBC read of such a column is silent about misfits ('abc' in an INTEGER column reads 0), so each expression guards
-itself: it fails at the source for a value that is not what the declaration says, in the very statement that reads it.
+itself: it fails at the source for a value that is not what the declaration says, in the very statement that reads it. A
+stream takes the plain column: there the type of every value is looked at in this process, in a third of the time.
 
 Columns whose declaration says nothing that we know (no type, TIME, NUMERIC without digits ...) land as text: text
 as it is, integers as digits, reals with 17 significant digits (they name one double and no other); blobs are refused.
@@ -43,7 +44,7 @@ _MAX_EXACT_INT = 2**53
 _TIME_SHAPE = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 _DAY_SHAPE = "[0-9][0-9][0-9][0-9]-[0-1][0-9]-[0-3][0-9]"
 
-_UTF8 = "UTF-8"
+UTF8 = "UTF-8"
 # A function lent to the connections that probe, for SQLite itself takes any bytes for text: a quarter of a second for a
 # million texts. The driver that Spark reads through does not know it.
 TEXT_CHECK = "ingest_is_text"
@@ -103,8 +104,19 @@ def land_as(raw: RawColumn, name: str, kind: pa.DataType) -> SourceColumn | None
             bad_when=bad,
             reason="no integers of 32 bits",
             cursors=own.cursors,
+            stream=name,
         )
     return None
+
+
+def carrier_of(column: SourceColumn) -> pa.DataType:
+    """Return the type in which a column's values are streamed; what it lands as is made of that."""
+    kind = column.lands_as
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return pa.int64()
+    if pa.types.is_floating(kind) or (pa.types.is_decimal(kind) and kind.precision <= _REAL_DIGITS):
+        return pa.float64()
+    return kind if pa.types.is_binary(kind) else pa.string()
 
 
 def day_misfit(name: str) -> str:
@@ -130,11 +142,14 @@ def moment_misfit(name: str, separators: str) -> str:
 
 
 def _guarded(raw: RawColumn, name: str, value: str, **landing: Any) -> SourceColumn:
+    select = _guard(name, landing["bad_when"], value)
+    return SourceColumn(raw.name, raw.native_type, raw.nullable, select, **landing)
+
+
+def _guard(name: str, bad_when: str, value: str) -> str:
     # The overflow of abs() is SQLite's way to raise an error in an expression; it depends on the column, so that no
     # version computes it before the first row.
-    failure = f"abs(-9223372036854775807 - ({name} IS NOT NULL))"
-    select = f"CASE WHEN {landing['bad_when']} THEN {failure} ELSE {value} END"
-    return SourceColumn(raw.name, raw.native_type, raw.nullable, select, **landing)
+    return f"CASE WHEN {bad_when} THEN abs(-9223372036854775807 - ({name} IS NOT NULL)) ELSE {value} END"
 
 
 def _int(raw: RawColumn, name: str) -> SourceColumn:
@@ -146,6 +161,7 @@ def _int(raw: RawColumn, name: str) -> SourceColumn:
         lands_as=pa.int64(),
         bad_when=f"typeof({name}) NOT IN ('integer', 'null')",
         reason="no integers",
+        stream=name,
         cursors=NUMBER_CURSORS,
     )
 
@@ -160,12 +176,13 @@ def _real(raw: RawColumn, name: str) -> SourceColumn:
         lands_as=pa.float64(),
         bad_when=f"typeof({name}) NOT IN ('real', 'integer', 'null') OR (typeof({name}) = 'integer' AND ({big}))",
         reason="no numbers that a double holds exactly",
+        stream=name,
     )
 
 
 def _blob(raw: RawColumn, name: str) -> SourceColumn:
     bad = f"typeof({name}) NOT IN ('blob', 'null')"
-    return _guarded(raw, name, name, read_as="BINARY", lands_as=pa.binary(), bad_when=bad, reason="no blobs")
+    return _guarded(raw, name, name, read_as="BINARY", lands_as=pa.binary(), bad_when=bad, reason="no blobs", stream=name)
 
 
 def _bool(raw: RawColumn, name: str) -> SourceColumn:
@@ -178,6 +195,7 @@ def _bool(raw: RawColumn, name: str) -> SourceColumn:
         convert="CAST({} AS BOOLEAN)",
         bad_when=f"typeof({name}) NOT IN ('integer', 'null') OR {name} NOT IN (0, 1)",
         reason="neither 0 nor 1",
+        stream=name,
     )
 
 
@@ -191,6 +209,7 @@ def _date(raw: RawColumn, name: str) -> SourceColumn:
         convert="CAST({} AS DATE)",
         bad_when=day_misfit(name),
         reason="not days spelled YYYY-MM-DD",
+        stream=name,
         cursors=frozenset({CursorType.DATE}),
     )
 
@@ -205,6 +224,7 @@ def _timestamp(raw: RawColumn, name: str) -> SourceColumn:
         convert="CAST({} AS TIMESTAMP_NTZ)",
         bad_when=moment_misfit(name, " T"),
         reason="not spelled YYYY-MM-DD HH:MM:SS with up to six digits of fraction",
+        stream=name,
         cursors=frozenset({CursorType.TIMESTAMP}),
     )
 
@@ -224,12 +244,13 @@ def _decimal(raw: RawColumn, name: str, precision: int, scale: int) -> SourceCol
         f" OR (typeof({name}) = 'real' AND (abs({name}) >= 1e{min(precision, _REAL_DIGITS) - scale}"
         f" OR CAST({spelled} AS REAL) <> {name}))",
         reason=f"no numbers of {precision} digits, {scale} of them after the point",
+        stream=name if precision <= _REAL_DIGITS else None,
     )
 
 
 def _number_text(raw: RawColumn, name: str) -> SourceColumn:
     # As the driver hands text over: bytes would be those of the database's encoding, and digits are alike in all.
-    return _guarded(
+    column = _guarded(
         raw,
         name,
         f"CASE typeof({name}) WHEN 'real' THEN printf('%!.17g', {name}) ELSE CAST({name} AS TEXT) END",
@@ -237,6 +258,16 @@ def _number_text(raw: RawColumn, name: str) -> SourceColumn:
         lands_as=pa.string(),
         bad_when=f"typeof({name}) = 'blob' OR (typeof({name}) = 'text' AND {name} GLOB '*[^ -~]*')",
         reason="blobs, or text beyond ASCII in a column of numbers or times",
+    )
+    return replace(column, stream=_guard(name, str(column.bad_when), name))
+
+
+def _streamed_text(name: str, encoding: str) -> str:
+    if not encoding:
+        return name
+    # Converted by SQLite, half of a surrogate pair would become another letter: the text's own bytes.
+    return _guard(
+        name, f"typeof({name}) = 'blob'", f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
     )
 
 
@@ -253,10 +284,11 @@ def _string(raw: RawColumn, name: str, encoding: str) -> SourceColumn:
         bad_when=f"typeof({name}) = 'blob'",
         # Text affinity or none: elsewhere a text literal that looks like a number would be compared as one.
         cursors=CLOCK_CURSORS | {CursorType.TEXT} if raw.kind == "text" or not raw.native_type else CLOCK_CURSORS,
+        stream=_streamed_text(name, encoding),
     )
-    valid = f"{TEXT_CHECK}(CAST({name} AS BLOB), '{encoding or _UTF8}')"
+    valid = f"{TEXT_CHECK}(CAST({name} AS BLOB), '{encoding or UTF8}')"
     return replace(
         column,
         bad_when=f"typeof({name}) = 'blob' OR (typeof({name}) = 'text' AND NOT {valid})",
-        reason=f"blobs or invalid {encoding or _UTF8} in a column of text",
+        reason=f"blobs or invalid {encoding or UTF8} in a column of text",
     )

@@ -21,7 +21,7 @@ from ingestion_runtime.model.errors import ConfigError, IngestionError, Oversize
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
 
 POSTGRES, SQLITE, MARIADB = dialect_for("postgresql"), dialect_for("sqlite"), dialect_for("mariadb")
-EVERY = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+EVERY = pytest.mark.parametrize("dialect", [dialect_for(name) for name in DIALECTS], ids=list(DIALECTS))
 
 
 class Untouchable:

@@ -1,0 +1,236 @@
+"""A batch merged into an Iceberg table without Spark: copy-on-write of the files in which a row differs.
+
+The keys of the batch are joined with those of the files whose bounds they fall into; where a row of theirs differs the
+file is written anew, and all others stay as they are. Nothing is committed here. What the result means is what Spark's MERGE
+in ``writer.py`` does, but for ``merge_filter``, which is not applied: statistics find the files in its place, and a filter
+can only miss rows. Imported only when rows are merged in this process: pyiceberg costs 1.2 s.
+"""
+
+import glob
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+from pyiceberg.table import Table
+
+from ingestion_runtime.endpoints.iceberg.growth import written_columns
+from ingestion_runtime.endpoints.iceberg.merge_rows import MergeRows
+from ingestion_runtime.endpoints.iceberg.revising import merge_columns
+from ingestion_runtime.endpoints.iceberg.rewriting import Newcomers, Portion, Rewriter, count_groups, first_change
+from ingestion_runtime.endpoints.iceberg.snapshot_files import SnapshotFile, list_files
+from ingestion_runtime.model.columns import is_ingest_column
+from ingestion_runtime.model.policy import OnChange
+from ingestion_runtime.model.spec import Deletes, TableSpec
+from ingestion_runtime.model.target import Buried, Payload
+from ingestion_runtime.tools.parquet_writer import ParquetSettings, ParquetWriter, Splitter, WrittenFile
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_T = TypeVar("_T")
+
+# Two threads keep two cores busy; each holds a row group that is written and a batch that is read.
+_THREADS = 2
+# Files below this are written together with their neighbours, and a larger one that is alone is cut in two: so both threads
+# have work, and small files do not stay small for ever.
+_JOINED_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class MergeTask:
+    """What is merged into what.
+
+    ``table`` as it was loaded after it had grown to hold the payload, ``base`` the snapshot (id) that is merged into.
+    ``split`` cuts rows into the partitions of the table's present spec. Files are written as
+    ``{directory}/{prefix}-*.parquet``; no other file may be called so.
+    """
+
+    table: Table
+    base: int
+    spec: TableSpec
+    payload: Payload
+    settings: ParquetSettings
+    split: Splitter | None
+    directory: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergePlan:
+    """What a merge would do at most: ``files`` of ``file_bytes`` written anew, for ``rows`` staged in ``staged_bytes``."""
+
+    files: int
+    file_bytes: int
+    rows: int
+    staged_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merge that was written. ``removed`` files are not in the new snapshot, ``added`` ones are.
+
+    ``rows``, ``keys`` and ``null_keys`` are those of ``Written``, as are ``found`` (counted in the files, not assumed),
+    ``total`` and ``buried``. ``rows_added`` were inserted or updated; deletes do not count. Not ``changed``: no row differs,
+    and nothing was written.
+    """
+
+    added: tuple[WrittenFile, ...]
+    removed: tuple[SnapshotFile, ...]
+    rows: int
+    keys: int
+    null_keys: int
+    found: int
+    total: int
+    rows_added: int
+    buried: Buried | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the new snapshot differs from its base."""
+        return bool(self.added or self.removed)
+
+
+class ProcessMerge:
+    """One merge: ``plan``, then ``write``, once each. Needs a session of its own, and leaves its tables in it."""
+
+    def __init__(self, sql: "DuckDBPyConnection", task: MergeTask) -> None:
+        """Reads the snapshot's manifests and the staged keys. Raises UnfitSnapshot where only Spark can read the table."""
+        self._task = task
+        self._files = list_files(task.table, task.base).files
+        schema = task.table.schema()
+        self._rows = MergeRows(sql, task.spec, schema, task.payload, self._files)
+        kept = _kept_columns(task.spec, task.payload, schema.column_names)
+        removes = task.spec.deletes is Deletes.HARD
+        self._columns = merge_columns(written_columns(schema), task.spec.primary_keys, kept, removes=removes)
+        self._met: tuple[int, ...] = ()
+        self._going = True
+
+    def plan(self) -> MergePlan:
+        """Find the rows that carry a key of the batch; reads the key columns of the files that can hold some."""
+        self._met = self._rows.meet()
+        staged = [Path(path).stat().st_size for path in (*self._task.payload.files, *self._task.payload.tombstones)]
+        size = sum(self._files[number].entry.file_size_in_bytes for number in self._met)
+        return MergePlan(len(self._met), size, self._rows.counts.rows + self._task.payload.deleted, sum(staged))
+
+    def write(self) -> Merged:
+        """Write the files that differ and count. What an attempt wrote that fails is removed."""
+        self._rows.arrange(self._columns.assigned)
+        newcomers = Newcomers(self._open("new", self._task.split))
+        try:
+            with ThreadPoolExecutor(_THREADS, "merge") as pool:
+                changed = self._find_changed(pool)
+                inserting = pool.submit(self._insert, newcomers)
+                rewriting = [pool.submit(self._rewrite, *job, newcomers) for job in enumerate(self._jobs(changed))]
+                written = self._results(rewriting)
+                (inserted,) = self._results([inserting])
+            added = (*(file for files, _ in written for file in files), *newcomers.close())
+            return self._measure(added, frozenset(changed), inserted + sum(rows for _, rows in written))
+        except BaseException:
+            newcomers.abort()
+            for path in Path(self._task.directory).glob(f"{glob.escape(self._task.prefix)}-*.parquet"):
+                path.unlink(missing_ok=True)
+            raise
+
+    def _find_changed(self, pool: ThreadPoolExecutor) -> dict[int, int]:
+        """Return the files that hold a row that differs, and where the first of them may be."""
+
+        def look(number: int) -> int | None:
+            return (
+                first_change(self._columns, self._files[number].path, number, self._rows.cursor()) if self._going else None
+            )
+
+        found = self._results([pool.submit(look, number) for number in self._met])
+        return {number: place for number, place in zip(self._met, found, strict=True) if place is not None}
+
+    def _rewrite(self, job: int, portions: Sequence[Portion], newcomers: Newcomers) -> tuple[tuple[WrittenFile, ...], int]:
+        split = self._task.split
+        rewriter = Rewriter(
+            self._columns, self._rows.cursor(), split, newcomers, lambda route: self._open(f"{job:05d}", route)
+        )
+        return rewriter.rewrite(portions, lambda: self._going), rewriter.updated
+
+    def _insert(self, newcomers: Newcomers) -> int:
+        rows = 0
+        for batch in self._rows.inserts():
+            if not self._going:
+                break
+            arrays = [column.cast(field.type) for column, field in zip(batch.columns, self._columns.schema, strict=True)]
+            newcomers.write(pa.RecordBatch.from_arrays(arrays, schema=self._columns.schema))
+            rows += batch.num_rows
+        return rows
+
+    def _results(self, futures: Sequence["Future[_T]"]) -> list[_T]:
+        """Return what the jobs return; after the first failure the others stop at their next batch."""
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            self._going = False
+            raise
+
+    def _jobs(self, changed: Mapping[int, int]) -> Iterator[tuple[Portion, ...]]:
+        """Files that are written by one thread into files of their own, and share a partition."""
+        spec = self._task.table.metadata.default_spec_id
+        alone = len(changed) == 1
+        for files in _neighbours([(number, self._files[number]) for number in changed]):
+            portions = []
+            for number, file in files:
+                groups = count_groups(file.path)
+                settled = file.entry.spec_id == spec
+                portions.append(Portion(number, file.path, 0, groups, changed[number], settled))
+                if alone and groups > 1 and file.entry.file_size_in_bytes >= _JOINED_BYTES:
+                    half = groups // 2
+                    yield (replace(portions.pop(), stop=half),)
+                    portions.append(Portion(number, file.path, half, groups, changed[number], settled))
+            yield tuple(portions)
+
+    def _open(self, name: str, split: Splitter | None) -> ParquetWriter:
+        task = self._task
+        return ParquetWriter(task.directory, f"{task.prefix}-{name}", self._columns.schema, task.settings, split)
+
+    def _measure(self, added: tuple[WrittenFile, ...], removed: frozenset[int], rows_added: int) -> Merged:
+        paths = [file.path for file in added]
+        kept = [number for number in range(len(self._files)) if number not in removed]
+        total = self._count(kept) + sum(file.rows for file in added)
+        buried = None
+        if self._task.payload.deleted:
+            buried = self._rows.buried(removed, paths, self._count(range(len(self._files))), total)
+        return Merged(
+            added=added,
+            removed=tuple(self._files[number] for number in sorted(removed)),
+            rows=self._rows.counts.rows,
+            keys=self._rows.counts.keys,
+            null_keys=self._rows.counts.null_keys,
+            found=self._rows.found(removed, paths),
+            total=total,
+            rows_added=rows_added,
+            buried=buried,
+        )
+
+    def _count(self, files: Collection[int]) -> int:
+        """Return the living rows of files of the snapshot."""
+        return sum(self._files[number].entry.record_count for number in files) - self._rows.dead_rows(files)
+
+
+def _kept_columns(spec: TableSpec, payload: Payload, columns: Sequence[str]) -> frozenset[str]:
+    """Return the columns that a merge leaves as they are: gone at the source, and the policy says to ignore that."""
+    if spec.policy.dropped is not OnChange.IGNORE:
+        return frozenset()
+    return frozenset(name for name in columns if name not in payload.schema.names and not is_ingest_column(name))
+
+
+def _neighbours(files: Sequence[tuple[int, SnapshotFile]]) -> Iterator[list[tuple[int, SnapshotFile]]]:
+    """Put files of the same partition together, up to a size."""
+    together: list[tuple[int, SnapshotFile]] = []
+    size, last = 0, None
+    for number, file in sorted(files, key=lambda item: (item[1].entry.spec_id, repr(item[1].entry.partition), item[0])):
+        place = (file.entry.spec_id, repr(file.entry.partition))
+        if together and (place != last or size + file.entry.file_size_in_bytes > _JOINED_BYTES):
+            yield together
+            together, size = [], 0
+        together.append((number, file))
+        size, last = size + file.entry.file_size_in_bytes, place
+    if together:
+        yield together

@@ -1,0 +1,140 @@
+"""The staged rows of a batch as SQL in this process: counted, and each key's newest.
+
+Imported only when rows are written in this process: pyiceberg costs 1.2 s.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg.schema import Schema
+from pyiceberg.types import DoubleType, FloatType, IcebergType
+
+from ingestion_runtime.endpoints.iceberg.counts import Counts
+from ingestion_runtime.endpoints.iceberg.snapshot_files import duck_type
+from ingestion_runtime.model.columns import CURSOR_RANK, NEXT_PREFIX, SLICE_COLUMN, is_ingest_column
+from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.model.target import Payload
+from ingestion_runtime.tools.local_sql import quote, text
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_STAGED = "ingest_staged"
+_NEWEST = "ingest_newest"
+
+
+class StagedRows:
+    """The rows of a payload's files in a DuckDB session, in the columns and types of the table.
+
+    ``schema`` is the table's, after it has grown to hold the payload. A column that the files lack arrives as NULL; one that
+    gets another type goes to its sister (see ``NEXT_PREFIX``). One of these for a session: its views have fixed names.
+    """
+
+    def __init__(self, sql: "DuckDBPyConnection", payload: Payload, schema: Schema, table: TableSpec) -> None:
+        self._sql = sql
+        self._present = frozenset(payload.schema.names if payload.files else ())
+        self._kinds: dict[str, IcebergType] = {field.name: field.field_type for field in schema.fields}
+        self._table = table
+        sql.execute(f"CREATE OR REPLACE VIEW {_STAGED} AS {self._read(payload.files)}")
+
+    @property
+    def name(self) -> str:
+        """The view of all rows, as they were staged: in ``columns``, and the rank of a text cursor where there is one."""
+        return _STAGED
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The table's columns, in their order."""
+        return tuple(self._kinds)
+
+    def count(self) -> Counts:
+        """Count rows, distinct keys, and rows with a NULL in the key. Reads the key columns."""
+        keys = self._table.primary_keys
+        if not keys:
+            rows = self._number(f"SELECT count(*) FROM {_STAGED}")
+            return Counts(rows=rows, keys=rows, null_keys=0)
+        listed = ", ".join(map(quote, keys))
+        whole = " AND ".join(f"{quote(key)} IS NOT NULL" for key in keys)
+        rows, complete = self._row(f"SELECT count(*), count(*) FILTER (WHERE {whole}) FROM {_STAGED}")
+        distinct = self._number(f"SELECT count(*) FROM (SELECT DISTINCT {listed} FROM {_STAGED} WHERE {whole})")
+        return Counts(rows=rows, keys=distinct, null_keys=rows - complete)
+
+    def newest(self, counts: Counts) -> str:
+        """Return the name of a view with each key's newest row, in ``columns``.
+
+        The newest is that of the latest slice, then of the largest cursor, then the largest row: NULL is the smallest value
+        and NaN the largest, and text and bytes are ordered by their bytes, as Spark orders them. Without a primary key, and
+        where no key repeats, these are all rows.
+        """
+        placed = ", ".join(self._placed(column) for column in self._kinds)
+        if counts.rows == counts.keys or not self._table.primary_keys:
+            query = f"SELECT {placed} FROM {_STAGED}"
+        else:
+            query = self._winners(placed)
+        self._sql.execute(f"CREATE OR REPLACE VIEW {_NEWEST} AS {query}")
+        return _NEWEST
+
+    def _winners(self, placed: str) -> str:
+        """Only rows whose key repeats are sorted: mostly few, while sorting keeps whole rows in memory."""
+        keys = ", ".join(map(quote, self._table.primary_keys))
+        cursor = CURSOR_RANK if CURSOR_RANK in self._present else self._table.incremental_column
+        data = [column for column in self._kinds if not is_ingest_column(column)]
+        # Columns one by one and not as a row: in a row DuckDB takes NULL for the largest value, Spark for the smallest.
+        order = ", ".join(
+            f"{quote(column)} DESC NULLS LAST" for column in (SLICE_COLUMN, *([cursor] if cursor else ()), *data)
+        )
+        repeated = f"(SELECT {keys} FROM {_STAGED} GROUP BY {keys} HAVING count(*) > 1)"
+        return (
+            f"SELECT {placed} FROM {_STAGED} ANTI JOIN {repeated} USING ({keys}) UNION ALL "
+            f"SELECT {placed} FROM (SELECT * FROM {_STAGED} SEMI JOIN {repeated} USING ({keys}) "
+            f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1)"
+        )
+
+    def _read(self, files: Sequence[str]) -> str:
+        kinds = dict(self._kinds)
+        for column, kind in self._kinds.items():
+            if column.startswith(NEXT_PREFIX):
+                kinds[column.removeprefix(NEXT_PREFIX)] = kind
+        named = [
+            f"{staged_value(column, kind, self._present)} AS {quote(column)}"
+            for column, kind in kinds.items()
+            if not column.startswith(NEXT_PREFIX)
+        ]
+        if CURSOR_RANK in self._present:
+            named.append(quote(CURSOR_RANK))
+        return f"SELECT {', '.join(named)} {staged_source(files)}"
+
+    def _placed(self, column: str) -> str:
+        if column.startswith(NEXT_PREFIX):
+            return f"{quote(column.removeprefix(NEXT_PREFIX))} AS {quote(column)}"
+        if NEXT_PREFIX + column in self._kinds:
+            return f"CAST(NULL AS {duck_type(self._kinds[column])}) AS {quote(column)}"
+        return quote(column)
+
+    def _row(self, query: str) -> tuple[Any, ...]:
+        row: tuple[Any, ...] = self._sql.execute(query).fetchall()[0]
+        return row
+
+    def _number(self, query: str) -> int:
+        return int(self._row(query)[0])
+
+
+def staged_value(column: str, kind: IcebergType, present: frozenset[str]) -> str:
+    """Return a column of staged files as an expression of the table's type: NULL where the files do not have it."""
+    wanted = duck_type(kind)
+    if column not in present:
+        return f"CAST(NULL AS {wanted})"
+    value = f"CAST({quote(column)} AS {wanted})"
+    if isinstance(kind, FloatType | DoubleType):
+        # Parquet's statistics leave NaN out, and DuckDB skips row groups by them all the same: a row whose key is NaN
+        # would not be found. It cannot see through this.
+        return f"CASE WHEN isnan({value}) THEN CAST('nan' AS {wanted}) ELSE {value} END"
+    return value
+
+
+def staged_source(files: Sequence[str]) -> str:
+    """Return the FROM clause that reads staged files; no row where there are no files."""
+    if not files:
+        return "WHERE false"
+    # hive_partitioning: a read that was divided leaves its files in directories called read=0, read=1.
+    return f"FROM read_parquet([{', '.join(map(text, files))}], hive_partitioning = false)"
