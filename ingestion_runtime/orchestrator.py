@@ -28,7 +28,7 @@ from ingestion_runtime.metadata.runtime import build_metadata_access, collect_me
 from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
 from ingestion_runtime.model.schema import ColumnChange
-from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
+from ingestion_runtime.model.spec import Configuration, Engine, RunOptions, TableSpec
 from ingestion_runtime.staging import Staging
 from ingestion_runtime.state.buffered import BufferedState
 from ingestion_runtime.state.leases import LeaseKeeper
@@ -162,6 +162,8 @@ def _prepare(
         asked = [(t.connection, t, factory.metadata_endpoint(t)) for t in request.tables if t.name not in failed]
         failed |= collect_metadata(asked, cache, lambda table, changes: _tell_drift(emitter, table, changes))
     state.preload([factory.target_key(table) for table in request.tables], options.load_date)
+    if any(_will_use_spark(request, state, factory, table) for table in request.tables if table.name not in failed):
+        tool.warm_up()  # it starts while the tables are settled and probed
     return RunContext(
         configuration=configuration,
         options=options,
@@ -177,6 +179,21 @@ def _prepare(
         clock=_utc_now,
         failed_early=failed,
     )
+
+
+def _will_use_spark(request: RunRequest, state: BufferedState, factory: EndpointFactory, table: TableSpec) -> bool:
+    """Whether Spark will move rows of a table for sure: it is set to, and there is something to move."""
+    runtime = request.configuration.runtime
+    if (table.engine or runtime.engine) is not Engine.SPARK:
+        return False
+    key = factory.target_key(table)
+    try:
+        if table.name in request.options.reload or state.open_batch(key) or state.head(key) is None:
+            return True
+        day = state.day(key)
+    except TerminalError:
+        return False  # it will stop, and say why
+    return table.mode == "full" and (day.finalize if runtime.finalize_full_refresh else day.raw) is None
 
 
 def _check_connections(factory: EndpointFactory, tables: Sequence[TableSpec]) -> Iterator[tuple[str, IngestionError]]:

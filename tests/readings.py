@@ -81,7 +81,7 @@ class Streaming(Reading):
 
     @property
     def connections(self) -> int:
-        return min(len(os.sched_getaffinity(0)), 4)
+        return min(os.cpu_count() or 1, 4)
 
     def reader(self) -> Reader:
         return ArrowReader(ParquetSettings(group_bytes=self.group_bytes), LocalFiles())

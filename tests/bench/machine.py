@@ -38,7 +38,7 @@ def describe(rows: int, repeat: int) -> dict[str, Any]:
             **{name: version(name) for name in OURS},
             **{jar.artifact: jar.version for jar in pinned_jars()},
             "java": _first(r'version "([^"]+)"', _output([str(require_java()), "-version"])),
-            "postgresql": _output([str(find_binaries() / "postgres"), "--version"]),
+            "postgresql server": _first(r"(\d+(\.\d+)*)", _output([str(find_binaries() / "postgres"), "--version"])),
             "others": _others(),
         },
     }

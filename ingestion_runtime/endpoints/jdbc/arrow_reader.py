@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -24,7 +24,7 @@ from ingestion_runtime.tools.parquet_writer import ParquetSettings, ParquetWrite
 # As many as there are cores: on two of them three and four were slower, for the server needs cores too.
 _MOST_CONNECTIONS = 4
 _LEAST_GROUP = 4 * 2**20
-_MOST_BATCH = 16 * 2**20
+_MOST_BATCH = 8 * 2**20
 
 #: Returns what cuts rows of a schema into files; None where one file may hold them all.
 SplitterOf = Callable[[pa.Schema], Splitter | None]
@@ -51,8 +51,10 @@ class ArrowReader:
 
     def read(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None, directory: str) -> None:
         """Write the rows of a condition into a directory; see ``Reader.read``."""
+        statements = _statements(extract, snapshot, condition)
+        Path(directory).mkdir(parents=True)
         try:
-            self._read(extract, snapshot, condition, directory)
+            self._read(extract, snapshot, statements, directory)
         except Exception as error:
             ours = error if isinstance(error, IngestionError) else _outside(error, extract)
             if ours is None or isinstance(ours, TerminalError):
@@ -65,9 +67,7 @@ class ArrowReader:
         """Remove what a failed read left in its directory."""
         self.files.remove_tree(directory)
 
-    def _read(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None, directory: str) -> None:
-        statements = _statements(extract, snapshot, condition)
-        Path(directory).mkdir(parents=True)
+    def _read(self, extract: JdbcExtract, snapshot: Snapshot, statements: Sequence[str], directory: str) -> None:
         workers = min(len(statements), _connections())
         share = replace(self.settings, group_bytes=max(_LEAST_GROUP, self.settings.group_bytes // workers))
 
@@ -106,7 +106,7 @@ def _statements(extract: JdbcExtract, snapshot: Snapshot, condition: str | None)
 
 
 def _connections() -> int:
-    return min(len(os.sched_getaffinity(0)), _MOST_CONNECTIONS)
+    return min(os.cpu_count() or 1, _MOST_CONNECTIONS)
 
 
 def _outside(error: Exception, extract: JdbcExtract) -> IngestionError | None:

@@ -35,7 +35,7 @@ ROWS = pa.table(
         "f": [0.0, -0.0, None, float("nan"), float("nan")],
     }
 )
-EXPECTED = {"texts": Counts(5, 4, 0), "several": Counts(5, 3, 1), "fractions": Counts(5, 2, 1)}
+EXPECTED = {"integers": Counts(5, 2, 1), "texts": Counts(5, 4, 0), "several": Counts(5, 3, 1), "fractions": Counts(5, 2, 1)}
 
 
 @pytest.mark.parametrize("few", [True, False])

@@ -80,7 +80,7 @@ class MySQL:
     default_port: int = 3306
 
     shares_snapshots: ClassVar[bool] = False
-    streams: ClassVar[bool] = False
+    streams: ClassVar[bool] = True
     hashes_in_reads: ClassVar[bool] = True
     measures: ClassVar[Measures] = MEASURES
 
@@ -137,7 +137,7 @@ class MySQL:
 
     def stream(self, connection: ConnectionSpec) -> Streamer:
         opened = self.connect(connection)
-        return MySQLStreamer(opened, lambda: self.interrupt(opened), lines=self.spells_lines)
+        return MySQLStreamer(opened, lambda: _end_query(opened), lines=self.spells_lines)
 
     def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:  # noqa: ARG002
         return ()  # each connection would read a state of its own
@@ -146,8 +146,8 @@ class MySQL:
         return None
 
     def interrupt(self, connection: Any) -> None:
+        _end_query(connection)
         with closing(connection.ingest_reopen()) as second, closing(second.cursor()) as cursor:
-            cursor.execute(f"KILL QUERY {int(connection.thread_id())}")
             # Spark's reads too: the JDBC driver reads a statement to its end before it closes it, however long that is
             # (measured: more than ten minutes after the job was cancelled; 0.1 s with this).
             cursor.execute(_READS.format(mark=mark_own("").strip()))
@@ -281,6 +281,12 @@ class MySQL:
             with closing(self._open(connection)) as opened:
                 return "trust" if opened._secure else "disable"
         return _SSL_MODES[connection.tls.mode]
+
+
+def _end_query(connection: Any) -> None:
+    """End what runs on this connection, and nothing else: through a second one, for the first is waiting."""
+    with closing(connection.ingest_reopen()) as second, closing(second.cursor()) as cursor:
+        cursor.execute(f"KILL QUERY {int(connection.thread_id())}")
 
 
 def _text(value: str) -> str:

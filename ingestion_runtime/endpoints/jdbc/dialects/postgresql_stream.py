@@ -52,6 +52,7 @@ class PostgresStreamer:
         from adbc_driver_manager import AdbcStatement
         from adbc_driver_manager._reader import AdbcRecordBatchReader  # its errors keep their SQLSTATE
 
+        self._release()
         statement = AdbcStatement(self._connection)
         statement.set_options(**{_BATCH_BYTES: batch_bytes})
         statement.set_sql_query(sql)

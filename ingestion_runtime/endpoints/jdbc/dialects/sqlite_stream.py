@@ -113,8 +113,4 @@ def _spelled(value: Any, encoding: str) -> str | None:
         return value.decode(encoding)
     if not isinstance(value, float):
         return None if value is None else str(value)
-    if math.isinf(value):
-        return "Inf" if value > 0 else "-Inf"
-    # As printf('%!.17g') of new versions of SQLite does; that of 3.40 is wrong in the last digit of large numbers.
-    digits, mark, exponent = f"{value:.17g}".partition("e")
-    return f"{digits}{'' if '.' in digits else '.0'}{mark}{exponent}"
+    return spell_real(value)
