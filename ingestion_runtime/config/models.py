@@ -175,7 +175,7 @@ class RuntimeFile(FilePart):
     """Lag of tables that name none; not for int and text cursors."""
     write_format: Literal["parquet"] = "parquet"
     compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
-    engine: Literal["auto", "arrow", "spark"] = "spark"
+    engine: Literal["auto", "arrow", "spark"] = "auto"
     """What moves rows: this process (arrow), Spark, or whichever fits the table."""
     memory_mb: Annotated[int, Field(ge=64, le=1_048_576)] = 512
     """What arrow may use for rows, in MiB, all tables of a run together."""
