@@ -11,6 +11,8 @@ from ingestion_runtime.tools.hdfs import storage_fault
 _FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 _BUSY = ("database is locked", "SQLITE_BUSY", "CommitFailedException")
 _LOST_ENGINE = ("Py4JNetworkError", "Py4JJavaServerError", "ConnectionRefusedError", "ConnectionResetError")
+# What py4j says when the JVM dies while it looks a class up.
+_LOST_CLASS = "does not exist in the JVM"
 _MESSAGE_LENGTH = 600
 _STACK_LENGTH = 12_000
 
@@ -40,7 +42,7 @@ def _name(error: Exception, table: str) -> IngestionError:
         return TransientError(
             f"{table}: the catalog was busy ({text}).", remedy="Nothing was published; run again.", table=table
         )
-    if type(error).__name__ in _LOST_ENGINE:
+    if type(error).__name__ in _LOST_ENGINE or str(error).endswith(_LOST_CLASS):
         return TransientError(
             f"{table}: Spark's JVM ended ({text}).",
             remedy="Look into the run's Spark log (out of memory? raise runtime.spark.driver_memory), then run again.",

@@ -140,7 +140,7 @@ def source_of(kind: str, root: Path, request: pytest.FixtureRequest) -> Source:
 
 ENGINES = ("spark", "arrow")
 # Which engine reads what; both must land the same.
-READ = [("postgresql", "spark"), ("sqlite", "spark"), ("mariadb", "spark"), ("postgresql", "arrow"), ("sqlite", "arrow")]
+READ = [(kind, engine) for engine in ENGINES for kind in ("postgresql", "sqlite", "mariadb")]
 
 
 def lake_over(root: Path, source: Source, engine: str, listed: Sequence[dict[str, Any]], **connection: Any) -> Lake:
@@ -284,13 +284,7 @@ def refused(
 
 @pytest.mark.parametrize(
     ("kind", "engine", "refusal"),
-    [
-        (kind, engine, refusal)
-        for kind, listed in REFUSALS.items()
-        for engine in ENGINES
-        if (kind, engine) != ("mariadb", "arrow")
-        for refusal in listed
-    ],
+    [(kind, engine, refusal) for kind, listed in REFUSALS.items() for engine in ENGINES for refusal in listed],
     ids=str,
 )
 def test_a_value_that_nothing_holds_is_refused_with_column_and_reason(

@@ -94,8 +94,10 @@ def test_sigint_from_the_terminal_stops_the_run_and_loses_nothing(spark: SparkSe
 
 
 def is_read(lake: Lake, table: str) -> bool:
-    """Whether Spark has begun to write what it reads of a table."""
-    return any((lake.root / "staging" / "shop" / table).glob("**/attempt=*/_temporary"))
+    """Whether rows of a table are being written."""
+    # Spark's directory, or the file of this process.
+    staged = lake.root / "staging" / "shop" / table
+    return any(any(staged.glob(f"**/attempt=*/{name}")) for name in ("_temporary", "part-*.parquet"))
 
 
 def run_of(lake: Lake, exit_code: int) -> str:

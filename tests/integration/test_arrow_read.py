@@ -108,6 +108,42 @@ def test_one_part_that_fails_ends_the_others(reading: Streaming, postgres: Postg
     assert postgres.psql(STREAMS) == "0"
 
 
+def cuts_of(reading: Streaming, server: PostgresDatabase, name: str, condition: str | None = None) -> tuple[str, ...]:
+    table = table_of(name)
+    database = reading.source(server, table)._database
+    with database.snapshot() as snapshot:
+        return database.dialect.scan_parts(snapshot.connection, table, condition, 4)
+
+
+def test_a_read_is_cut_only_where_that_pays(reading: Streaming, postgres: PostgresDatabase) -> None:
+    """Not a table of 10,000 rows, not what an index leads to, not what is stored in several files or in none."""
+    postgres.psql(f"""{PARTED} CREATE INDEX ON parted (id); ANALYZE parted;
+        CREATE TABLE small AS SELECT g AS id FROM generate_series(1, 10000) g;
+        CREATE VIEW seen AS SELECT * FROM parted;
+        CREATE TABLE parent (LIKE parted); CREATE TABLE heir () INHERITS (parent);
+        INSERT INTO parent SELECT * FROM parted""")
+    whole = cuts_of(reading, postgres, "parted")
+    assert len(whole) == 2
+    assert whole == cuts_of(reading, postgres, "parted", "filling <> 'y'")
+    assert [cuts_of(reading, postgres, name) for name in ("small", "seen", "parent")] == [(), (), ()]
+    assert cuts_of(reading, postgres, "parted", "id BETWEEN 5 AND 9") == ()
+
+
+def test_no_row_changes_its_place_between_the_cut_and_the_reads(reading: Streaming, postgres: PostgresDatabase) -> None:
+    """A rewrite of the table would move rows from one part to another: it has to wait until they are read."""
+    postgres.psql(PARTED)
+    table = table_of("parted")
+    database = reading.source(postgres, table)._database
+    with database.snapshot() as snapshot:
+        cuts = database.dialect.scan_parts(snapshot.connection, table, None, 2)
+        with pytest.raises(RuntimeError, match="lock timeout"):
+            postgres.psql("SET lock_timeout = '50ms'; VACUUM FULL parted")
+        counts = [int(postgres.psql(f"SELECT count(*) FROM parted WHERE {cut}")) for cut in cuts]
+    assert len(counts) == 2
+    assert sum(counts) == 9000
+    postgres.psql("SET lock_timeout = '5s'; VACUUM FULL parted")
+
+
 SHAPES = """
 CREATE TABLE plain (id int, at timestamptz, amount numeric(9,2));
 INSERT INTO plain SELECT g, now(), g / 7.0 FROM generate_series(1, 50) g;

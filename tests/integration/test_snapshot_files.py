@@ -75,9 +75,8 @@ def test_living_rows_are_those_that_spark_reads(place: IcebergPlace) -> None:
 
     with duckdb.connect() as sql:
         sql.execute("SET TimeZone = 'UTC'")
-        found = sql.execute(
-            f"SELECT {', '.join(names)}, ingest_pos FROM {relation(table.schema(), files.files, names)} ORDER BY id"
-        ).to_arrow_table()
+        living = relation(table.schema(), files.files, names)
+        found = sql.sql(f"SELECT {', '.join(names)}, ingest_pos FROM {living} ORDER BY id").to_arrow_table()
 
     assert len(found) > 2000
     same = [found.column(name).cast(expected.column(name).type) for name in names]

@@ -29,7 +29,7 @@ from tests.servers.postgresql import PostgresDatabase, PostgresServer
 from tests.stories import RUNS, Story, tell
 
 EXAMPLES = int(os.environ.get("ENGINES_EXAMPLES", "0"))
-TABLES = {"postgresql": 8, "sqlite": 4}
+TABLES = {"postgresql": 7, "sqlite": 3}
 FIRST_DAY = date(2026, 7, 1)
 SHOWN = 6
 
@@ -171,7 +171,7 @@ def follow(stories: list[Story], sources: Sources, spark: World, other: World) -
             assert not said, f"run {number}:\n" + "\n".join([*said, *why, str(story)])
 
 
-@pytest.mark.timeout(3600 if EXAMPLES else 300)
+@pytest.mark.timeout(3600 if EXAMPLES else 600)
 @settings(
     max_examples=EXAMPLES or 1,
     derandomize=not EXAMPLES,

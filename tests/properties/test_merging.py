@@ -20,7 +20,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
 from pyiceberg.typedef import Record
 
-from ingestion_runtime.endpoints.iceberg.adoption import data_file, read_footer
+from ingestion_runtime.endpoints.iceberg.adoption import Entries, read_footer
 from ingestion_runtime.endpoints.iceberg.creation import create, plan_creation
 from ingestion_runtime.endpoints.iceberg.growth import written_columns
 from ingestion_runtime.endpoints.iceberg.merging import Merged, MergeTask, ProcessMerge
@@ -129,7 +129,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 @settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -252,7 +252,7 @@ def merge(table: Table, story: Story, payload: Payload, number: int, root: Path)
         spec=story.spec,
         payload=payload,
         # Files of two or three row groups of four rows each: more than one of everything.
-        settings=ParquetSettings(group_rows=4, file_bytes=8_000),
+        settings=ParquetSettings(group_rows=4, group_bytes=2_000, file_bytes=8_000),
         split=splitter(story.spec.partition, written_columns(table.schema())),
         directory=f"{root}/warehouse/s/t/data",
         prefix=f"b{number}",
@@ -278,12 +278,12 @@ def commit(table: Table, merged: Merged, story: Story, number: int) -> None:
     """Make the merge the table's main."""
     if not merged.changed:
         return
-    columns = written_columns(table.schema())
+    columns, entries = written_columns(table.schema()), Entries(table)
     added = []
     for file in merged.added:
         key = file.part if isinstance(file.part, tuple) else ()
         values = stored_values(story.spec.partition, columns, key)
-        added.append(data_file(table, read_footer(file.path), f"file://{file.path}", Record(*values)))
+        added.append(entries.entry(read_footer(file.path), f"file://{file.path}", Record(*values)))
     current = table.current_snapshot()
     base = None if current is None else current.snapshot_id
     pending = stage_snapshot(table, base, f"b{number}", added, [file.entry for file in merged.removed])

@@ -1,7 +1,8 @@
 """Which rows of a snapshot a batch meets, as SQL in this process: keys against keys, and nothing else is read.
 
-The tables made here are the session's: they spill to disk beyond its memory, and its cursors see them. Imported only when
-rows are merged in this process: pyiceberg costs 1.2 s.
+Whole rows never pass through SQL: of wide rows it holds too many at a time for a small memory. The tables made here are
+narrow, spill to disk, and are seen by the session's cursors. Imported only when rows are merged in this process: pyiceberg
+costs 1.2 s.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -18,9 +19,15 @@ from ingestion_runtime.endpoints.iceberg.snapshot_files import (
     deleted_places,
     relation,
 )
-from ingestion_runtime.endpoints.iceberg.staged_rows import StagedRows, staged_source, staged_value
-from ingestion_runtime.model.columns import DELETED_AT, LOADED_AT_COLUMN
-from ingestion_runtime.model.endpoint import INGEST_TYPES
+from ingestion_runtime.endpoints.iceberg.staged_rows import (
+    STAGED_FILE,
+    STAGED_ROW,
+    StagedRows,
+    staged_place,
+    staged_source,
+    staged_value,
+)
+from ingestion_runtime.model.columns import DELETED_AT
 from ingestion_runtime.model.errors import RefusedBatchError
 from ingestion_runtime.model.spec import Deletes, TableSpec
 from ingestion_runtime.model.target import Buried, Payload
@@ -29,17 +36,19 @@ from ingestion_runtime.tools.local_sql import quote
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_BATCH, _FILES, _KEYS, _MET, _UPDATES, _DEAD = (
-    f"ingest_{name}" for name in ("batch", "files", "keys", "met", "updates", "dead")
-)
+#: A row's place in the snapshot as one number: that of its file, shifted, and its own in the file.
+FILE_BITS = 40
+
+_FILES, _KEYS, _MET, _FATES, _DEAD = (f"ingest_{name}" for name in ("files", "keys", "met", "fates", "dead"))
+_STAGED_PLACE = f"{STAGED_FILE}, {STAGED_ROW}"
 _FETCHED_ROWS = 65_536
 
 
 class MergeRows:
-    """A batch and the rows of a snapshot that carry its keys.
+    """The keys of a batch, and the rows of a snapshot that carry them.
 
-    Files are known by their place in ``files``, rows by their place in the file, and the table's columns as ``c0``, ``c1``
-    and so on, for a column may have any name. A NULL in a key meets nothing; NaN meets NaN and -0.0 meets 0.0, as in Spark.
+    Files are known by their place in ``files``, staged rows by file and row as in ``StagedRows``, those of tombstones behind
+    the others. A NULL in a key meets nothing; NaN meets NaN and -0.0 meets 0.0, as in Spark.
     """
 
     def __init__(
@@ -53,55 +62,51 @@ class MergeRows:
         self._schema = schema
         self._payload = payload
         self._files = files
-        staged = StagedRows(sql, payload, schema, spec)
-        self.counts = staged.count()
-        self._newest = staged.newest(self.counts)
+        self._staged = StagedRows(sql, payload, schema, spec)
+        self.counts = self._staged.count()
         names = [field.name for field in schema.fields]
+        # Under short names: a column may have any.
         self._keys = [names.index(key) for key in spec.primary_keys]
         self._using = ", ".join(f"c{place}" for place in self._keys)
         # Rows that are marked as deleted stand there, and nobody sees them.
         self._marked = spec.deletes is Deletes.SOFT and DELETED_AT in names
         self._live = f"{quote(DELETED_AT)} IS NULL" if self._marked else "true"
-        self._dead: list[str] = []
 
     def meet(self) -> tuple[int, ...]:
         """Find the rows that carry a key of the batch; return the files that hold some, in order."""
-        self._add_batch()
-        keys = [self._schema.fields[place] for place in self._keys]
+        self._add_keys()
         add_files(self._sql, _FILES, self._schema, self._keys, self._files)
         candidates = [self._files[number] for number in files_in_bounds(self._sql, _FILES, _KEYS, self._keys)]
-        stood = self._stood(candidates, [key.name for key in keys])
+        stood = self._stood(candidates, [self._schema.fields[place].name for place in self._keys])
         self._sql.execute(
-            f"CREATE OR REPLACE TABLE {_MET} AS SELECT number, place, live, gone, {self._using} "
-            f"FROM ({stood}) JOIN {_KEYS} USING ({self._using}) JOIN {_FILES} USING (path)"
+            f"CREATE OR REPLACE TABLE {_MET} AS SELECT number, (number::BIGINT << {FILE_BITS}) | place AS code, live, gone, "
+            f"{_STAGED_PLACE} FROM ({stood}) JOIN {_KEYS} USING ({self._using}) JOIN {_FILES} USING (path)"
         )
         return tuple(number for (number,) in self._rows(f"SELECT DISTINCT number FROM {_MET} ORDER BY 1"))
 
-    def arrange(self, columns: Sequence[int]) -> None:
-        """Put the batch's values of these columns next to the rows that they meet; ``updates`` and ``dead`` need it."""
-        brought = "".join(f", c{place}" for place in columns)
+    def arrange(self) -> None:
+        """Put what becomes of the staged rows in their order; ``fates`` and ``dead`` need it."""
         self._sql.execute(
-            f"CREATE OR REPLACE TABLE {_UPDATES} AS SELECT number, place, gone{brought} "
-            f"FROM {_BATCH} JOIN {_MET} USING ({self._using}, gone) ORDER BY number, place"
+            f"CREATE OR REPLACE TABLE {_FATES} AS SELECT {_STAGED_PLACE}, gone, code FROM ("
+            f"SELECT {_STAGED_PLACE}, gone, code FROM {_MET} UNION ALL "
+            f"SELECT {_STAGED_PLACE}, gone, NULL FROM {_KEYS} ANTI JOIN {_MET} USING ({_STAGED_PLACE}) WHERE NOT gone"
+            f") ORDER BY {_STAGED_PLACE}"
         )
         files = [number for (number,) in self._rows(f"SELECT DISTINCT number FROM {_MET}")]
-        self._dead = sorted({path for number in files for path in self._files[number].deletes})
-        if self._dead:
-            self._sql.execute(
-                f"CREATE OR REPLACE TABLE {_DEAD} AS SELECT DISTINCT number, {PLACE_COLUMN} AS place "
-                f"FROM ({deleted_places(self._dead)}) JOIN {_FILES} ON path = {FILE_COLUMN} ORDER BY ALL"
-            )
+        self._sql.execute(
+            f"CREATE OR REPLACE TABLE {_DEAD} AS SELECT (number::BIGINT << {FILE_BITS}) | place AS code "
+            f"FROM ({self._dead_places(files)}) ORDER BY 1"
+        )
+
+    def codes(self) -> Iterator[pa.Array]:
+        """The places of all rows that are met, in ascending order."""
+        query = f"SELECT code FROM {_MET} ORDER BY code"
+        for batch in self._sql.sql(query).to_arrow_reader(_FETCHED_ROWS):
+            yield batch.column(0)
 
     def cursor(self) -> "MergeCursor":
         """Return what reads the arranged rows; each thread needs one of its own."""
-        return MergeCursor(self._sql.cursor(), dead=bool(self._dead))
-
-    def inserts(self) -> Iterator[pa.RecordBatch]:
-        """The batch's newest rows that meet no row, in the table's columns under their short names."""
-        columns = ", ".join(f"c{place}" for place in range(len(self._schema.fields)))
-        query = f"SELECT {columns} FROM (FROM {_BATCH} WHERE NOT gone) ANTI JOIN {_MET} USING ({self._using})"
-        found: pa.RecordBatchReader = self._sql.cursor().sql(query).to_arrow_reader(_FETCHED_ROWS)
-        yield from found
+        return MergeCursor(self._sql.cursor())
 
     def found(self, removed: Collection[int], added: Sequence[str]) -> int:
         """Count the rows that carry a staged key: in the added files by reading them, in others as they were met."""
@@ -127,35 +132,33 @@ class MergeRows:
 
     def dead_rows(self, files: Collection[int]) -> int:
         """Count the rows of these files that are named by position deletes."""
+        return self._number(f"SELECT count(*) FROM ({self._dead_places(files)})")
+
+    def _dead_places(self, files: Collection[int]) -> str:
         deletes = sorted({path for number in files for path in self._files[number].deletes})
         if not deletes:
-            return 0
-        places = (
-            f"SELECT DISTINCT number, {PLACE_COLUMN} FROM ({deleted_places(deletes)}) JOIN {_FILES} ON path = {FILE_COLUMN}"
+            return "SELECT 0 AS number, 0 AS place WHERE false"
+        return (
+            f"SELECT DISTINCT number, {PLACE_COLUMN} AS place FROM ({deleted_places(deletes)}) "
+            f"JOIN {_FILES} ON path = {FILE_COLUMN} WHERE number IN ({', '.join(map(str, files))})"
         )
-        return self._number(f"SELECT count(*) FROM ({places}) WHERE number IN ({', '.join(map(str, files))})")
 
-    def _add_batch(self) -> None:
-        fields = self._schema.fields
-        newest = ", ".join(f"{quote(field.name)} AS c{place}" for place, field in enumerate(fields))
-        query = f"SELECT {newest}, false AS gone FROM {self._newest}"
-        if self._payload.tombstones:
-            query += f" UNION ALL SELECT DISTINCT ON ({self._using}) *, true FROM ({self._tombstones()})"
-        self._sql.execute(f"CREATE OR REPLACE VIEW {_BATCH} AS {query}")
+    def _add_keys(self) -> None:
+        fields = [(place, self._schema.fields[place]) for place in self._keys]
+        named = ", ".join(f"{quote(field.name)} AS c{place}" for place, field in fields)
         whole = " AND ".join(f"c{place} IS NOT NULL" for place in self._keys)
-        self._sql.execute(f"CREATE OR REPLACE TABLE {_KEYS} AS SELECT {self._using}, gone FROM {_BATCH} WHERE {whole}")
-        if self._payload.tombstones:
-            both = f"SELECT 1 FROM {_KEYS} GROUP BY {self._using} HAVING count(*) > 1"
+        # Rows with a NULL in the key are refused in the end; until then they meet nothing, and are inserts.
+        query = f"SELECT {named}, {_STAGED_PLACE}, false AS gone FROM {self._staged.newest_staged(self.counts)}"
+        tombstones = self._payload.tombstones
+        if tombstones:
+            present = frozenset(self._spec.primary_keys)
+            read = [f"{staged_value(field.name, field.field_type, present)} AS c{place}" for place, field in fields]
+            listed = ", ".join([*read, *staged_place(len(self._payload.files)), "true AS gone"])
+            query += f" UNION ALL SELECT DISTINCT ON ({self._using}) * FROM (SELECT {listed} {staged_source(tombstones)})"
+        self._sql.execute(f"CREATE OR REPLACE TABLE {_KEYS} AS {query}")
+        if tombstones:
+            both = f"SELECT 1 FROM {_KEYS} WHERE {whole} GROUP BY {self._using} HAVING count(*) > 1"
             self._refuse_both(self._number(f"SELECT count(*) FROM ({both})"))
-
-    def _tombstones(self) -> str:
-        present = frozenset({*self._spec.primary_keys, *INGEST_TYPES})
-        columns = []
-        for place, field in enumerate(self._schema.fields):
-            # A row that is marked tells in its mark when the batch was read that no longer had it.
-            name = LOADED_AT_COLUMN if field.name == DELETED_AT else field.name
-            columns.append(f"{staged_value(name, field.field_type, present)} AS c{place}")
-        return f"SELECT {', '.join(columns)} {staged_source(self._payload.tombstones)}"
 
     def _refuse_both(self, keys: int) -> None:
         if keys:
@@ -191,29 +194,28 @@ class MergeRows:
 class MergeCursor:
     """Reads what was arranged, a stretch of a file at a time. For one thread."""
 
-    def __init__(self, sql: "DuckDBPyConnection", *, dead: bool) -> None:
+    def __init__(self, sql: "DuckDBPyConnection") -> None:
         self._sql = sql
-        self._dead = dead
+        self._any_dead = bool(sql.execute(f"SELECT 1 FROM {_DEAD} LIMIT 1").fetchall())
 
-    def meets(self, number: int, start: int, stop: int) -> bool:
-        """Whether the batch brings something for the rows ``start`` up to ``stop`` (not included) of a file."""
-        return bool(self._sql.execute(f"SELECT 1 {_within(_UPDATES, number, start, stop)} LIMIT 1").fetchall())
-
-    def updates(self, number: int, start: int, stop: int) -> pa.Table:
-        """Return what the batch brings for these rows: ``place``, ``gone`` and the arranged columns, ordered by place."""
-        return self._sql.sql(f"SELECT * {_within(_UPDATES, number, start, stop)} ORDER BY place").to_arrow_table()
+    def fates(self, file: int, start: int, stop: int) -> pa.Table:
+        """Return what becomes of the staged rows ``start`` up to ``stop`` (not included) of a file, in their order: ``row``,
+        ``gone``, and in ``code`` the place of the row that each meets, NULL where there is none. Rows that others of their
+        key are newer than are left out."""
+        found: pa.Table = self._sql.sql(
+            f"SELECT {STAGED_ROW} AS row, gone, code FROM {_FATES} "
+            f"WHERE {STAGED_FILE} = {file} AND {STAGED_ROW} >= {start} AND {STAGED_ROW} < {stop} ORDER BY {STAGED_ROW}"
+        ).to_arrow_table()
+        return found
 
     def dead(self, number: int, start: int, stop: int) -> pa.Array:
-        """Return the places of these rows that position deletes name, in ascending order."""
-        if not self._dead:
+        """Return the places among these rows of a file that position deletes name, counted from ``start``, ascending."""
+        if not self._any_dead:
             return pa.array([], pa.int64())
-        query = f"SELECT place {_within(_DEAD, number, start, stop)} ORDER BY place"
+        first, last = (number << FILE_BITS) | start, (number << FILE_BITS) | stop
+        query = f"SELECT code - {first} AS place FROM {_DEAD} WHERE code >= {first} AND code < {last} ORDER BY 1"
         found: pa.Table = self._sql.sql(query).to_arrow_table()
         return found["place"].combine_chunks()
-
-
-def _within(table: str, number: int, start: int, stop: int) -> str:
-    return f"FROM {table} WHERE number = {number} AND place >= {start} AND place < {stop}"
 
 
 def _not_in(numbers: Collection[int]) -> str:

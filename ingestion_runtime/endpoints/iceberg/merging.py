@@ -7,21 +7,31 @@ can only miss rows. Imported only when rows are merged in this process: pyiceber
 """
 
 import glob
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import pyarrow as pa
 from pyiceberg.table import Table
 
 from ingestion_runtime.endpoints.iceberg.growth import written_columns
 from ingestion_runtime.endpoints.iceberg.merge_rows import MergeRows
+from ingestion_runtime.endpoints.iceberg.parquet_rows import ParquetRows
 from ingestion_runtime.endpoints.iceberg.revising import merge_columns
-from ingestion_runtime.endpoints.iceberg.rewriting import Newcomers, Portion, Rewriter, count_groups, first_change
+from ingestion_runtime.endpoints.iceberg.rewriting import Newcomers, Portion, Rewriter, first_change
 from ingestion_runtime.endpoints.iceberg.snapshot_files import SnapshotFile, list_files
-from ingestion_runtime.model.columns import is_ingest_column
+from ingestion_runtime.endpoints.iceberg.spool import (
+    Spool,
+    SpoolReader,
+    Stretches,
+    cut,
+    spread,
+    stretch_rows,
+)
+from ingestion_runtime.model.columns import DELETED_AT, LOADED_AT_COLUMN, is_ingest_column
 from ingestion_runtime.model.policy import OnChange
 from ingestion_runtime.model.spec import Deletes, TableSpec
 from ingestion_runtime.model.target import Buried, Payload
@@ -98,6 +108,7 @@ class ProcessMerge:
 
     def __init__(self, sql: "DuckDBPyConnection", task: MergeTask) -> None:
         """Reads the snapshot's manifests and the staged keys. Raises UnfitSnapshot where only Spark can read the table."""
+        self._sql = sql
         self._task = task
         self._files = list_files(task.table, task.base).files
         schema = task.table.schema()
@@ -107,6 +118,8 @@ class ProcessMerge:
         self._columns = merge_columns(written_columns(schema), task.spec.primary_keys, kept, removes=removes)
         self._met: tuple[int, ...] = ()
         self._going = True
+        # A thread has a row group of its writer, a batch, what becomes of that, and a stretch of the spool.
+        self._batch_bytes = max(1, task.settings.group_bytes // 4)
 
     def plan(self) -> MergePlan:
         """Find the rows that carry a key of the batch; reads the key columns of the files that can hold some."""
@@ -117,15 +130,15 @@ class ProcessMerge:
 
     def write(self) -> Merged:
         """Write the files that differ and count. What an attempt wrote that fails is removed."""
-        self._rows.arrange(self._columns.assigned)
+        self._rows.arrange()
         newcomers = Newcomers(self._open("new", self._task.split))
         try:
-            with ThreadPoolExecutor(_THREADS, "merge") as pool:
-                changed = self._find_changed(pool)
-                inserting = pool.submit(self._insert, newcomers)
-                rewriting = [pool.submit(self._rewrite, *job, newcomers) for job in enumerate(self._jobs(changed))]
-                written = self._results(rewriting)
-                (inserted,) = self._results([inserting])
+            with tempfile.TemporaryDirectory(dir=self._scratch()) as folder, ThreadPoolExecutor(_THREADS, "merge") as pool:
+                spool = self._spool(pool, newcomers, folder)
+                inserted = newcomers.rows
+                changed = self._find_changed(pool, spool)
+                jobs = [pool.submit(self._rewrite, *job, newcomers, spool) for job in enumerate(self._jobs(changed))]
+                written = self._results(jobs)
             added = (*(file for files, _ in written for file in files), *newcomers.close())
             return self._measure(added, frozenset(changed), inserted + sum(rows for _, rows in written))
         except BaseException:
@@ -134,33 +147,61 @@ class ProcessMerge:
                 path.unlink(missing_ok=True)
             raise
 
-    def _find_changed(self, pool: ThreadPoolExecutor) -> dict[int, int]:
+    def _scratch(self) -> str:
+        """Return where the session puts what does not fit into memory, made if it is not there yet."""
+        ((place,),) = self._sql.execute("SELECT current_setting('temp_directory')").fetchall()
+        Path(place).mkdir(parents=True, exist_ok=True)
+        return str(place)
+
+    def _spool(self, pool: ThreadPoolExecutor, newcomers: Newcomers, folder: str) -> Spool:
+        """Insert the rows that meet none, and put the others in order."""
+        schema, size = self._columns.schema, self._batch_bytes
+        files = [ParquetRows.by_name(path, schema, size) for path in self._task.payload.files]
+        # A row that is marked as deleted tells in its mark when the batch was read that no longer had it.
+        told = {DELETED_AT: LOADED_AT_COLUMN}
+        files += [ParquetRows.by_name(path, schema, size, told) for path in self._task.payload.tombstones]
+        starts = cut(self._rows.codes(), stretch_rows(files, size))
+
+        def put(number: int, file: ParquetRows) -> Stretches:
+            path = f"{folder}/{number}.arrow"
+            return spread(file, number, self._rows.cursor(), starts, newcomers.write, path, lambda: self._going)
+
+        try:
+            parts = self._results([pool.submit(put, number, file) for number, file in enumerate(files)])
+        finally:
+            for file in files:
+                file.close()
+        stretches: Stretches = {}
+        for part in parts:
+            for stretch, batches in part.items():
+                stretches[stretch] = (*stretches.get(stretch, ()), *batches)
+        return Spool(schema, starts, stretches)
+
+    def _find_changed(self, pool: ThreadPoolExecutor, spool: Spool) -> dict[int, int]:
         """Return the files that hold a row that differs, and where the first of them may be."""
 
         def look(number: int) -> int | None:
-            return (
-                first_change(self._columns, self._files[number].path, number, self._rows.cursor()) if self._going else None
-            )
+            if not self._going:
+                return None
+            with closing(self._open_file(number)) as file:
+                return first_change(self._columns, file, number, SpoolReader(spool))
 
         found = self._results([pool.submit(look, number) for number in self._met])
         return {number: place for number, place in zip(self._met, found, strict=True) if place is not None}
 
-    def _rewrite(self, job: int, portions: Sequence[Portion], newcomers: Newcomers) -> tuple[tuple[WrittenFile, ...], int]:
-        split = self._task.split
+    def _rewrite(
+        self, job: int, portions: Sequence[Portion], newcomers: Newcomers, spool: Spool
+    ) -> tuple[tuple[WrittenFile, ...], int]:
         rewriter = Rewriter(
-            self._columns, self._rows.cursor(), split, newcomers, lambda route: self._open(f"{job:05d}", route)
+            self._columns,
+            self._rows.cursor(),
+            SpoolReader(spool),
+            self._task.split,
+            newcomers,
+            self._open_file,
+            lambda route: self._open(f"{job:05d}", route),
         )
         return rewriter.rewrite(portions, lambda: self._going), rewriter.updated
-
-    def _insert(self, newcomers: Newcomers) -> int:
-        rows = 0
-        for batch in self._rows.inserts():
-            if not self._going:
-                break
-            arrays = [column.cast(field.type) for column, field in zip(batch.columns, self._columns.schema, strict=True)]
-            newcomers.write(pa.RecordBatch.from_arrays(arrays, schema=self._columns.schema))
-            rows += batch.num_rows
-        return rows
 
     def _results(self, futures: Sequence["Future[_T]"]) -> list[_T]:
         """Return what the jobs return; after the first failure the others stop at their next batch."""
@@ -177,14 +218,18 @@ class ProcessMerge:
         for files in _neighbours([(number, self._files[number]) for number in changed]):
             portions = []
             for number, file in files:
-                groups = count_groups(file.path)
+                with closing(self._open_file(number)) as opened:
+                    groups = len(opened.group_starts) - 1
                 settled = file.entry.spec_id == spec
-                portions.append(Portion(number, file.path, 0, groups, changed[number], settled))
+                portions.append(Portion(number, 0, groups, changed[number], settled))
                 if alone and groups > 1 and file.entry.file_size_in_bytes >= _JOINED_BYTES:
                     half = groups // 2
                     yield (replace(portions.pop(), stop=half),)
-                    portions.append(Portion(number, file.path, half, groups, changed[number], settled))
+                    portions.append(Portion(number, half, groups, changed[number], settled))
             yield tuple(portions)
+
+    def _open_file(self, number: int) -> ParquetRows:
+        return ParquetRows.by_id(self._files[number].path, self._columns.schema, self._batch_bytes)
 
     def _open(self, name: str, split: Splitter | None) -> ParquetWriter:
         task = self._task

@@ -6,92 +6,41 @@ needs twice that to keep the order of rows.
 """
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ingestion_runtime.endpoints.iceberg.merge_rows import MergeCursor
-from ingestion_runtime.endpoints.iceberg.revising import BATCH_ROWS, MergeColumns, mask_of, numbers, put_in_place, revise
+from ingestion_runtime.endpoints.iceberg.merge_rows import FILE_BITS, MergeCursor
+from ingestion_runtime.endpoints.iceberg.parquet_rows import ParquetRows
+from ingestion_runtime.endpoints.iceberg.revising import MergeColumns, mask_of, numbers, put_in_place, revise
+from ingestion_runtime.endpoints.iceberg.spool import SpoolReader
 from ingestion_runtime.tools.parquet_writer import ParquetWriter, Splitter, WrittenFile
 
-# What a batch of rows may take in memory, by the size of its file's row groups.
-_BATCH_BYTES = 16 * 2**20
-_ID = b"PARQUET:field_id"
 _ROW = "ingest_row"
 
 
-class TableFile:
-    """A data file of a table, read in the table's present columns: by field id, whatever they were called or how wide they
-    were when it was written."""
-
-    def __init__(self, path: str, schema: pa.Schema) -> None:
-        import pyarrow.parquet as pq
-
-        self._file = pq.ParquetFile(path)
-        self._schema = schema
-        columns = self._file.schema_arrow
-        places = {(field.metadata or {}).get(_ID): place for place, field in enumerate(columns)}
-        self._places = [places.get(field.metadata[_ID]) for field in schema]
-        self.group_starts = [0]
-        for group in range(self._file.num_row_groups):
-            self.group_starts.append(self.group_starts[-1] + self._file.metadata.row_group(group).num_rows)
-
-    def batches(self, first: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """The rows of row groups ``first`` up to ``stop`` (not included), each batch with the place of its first row."""
-        for group in range(first, stop):
-            start, size = self.group_starts[group], self._file.metadata.row_group(group).total_byte_size
-            rows = self.group_starts[group + 1] - start
-            most = max(1, min(BATCH_ROWS, rows * _BATCH_BYTES // max(size, 1)))
-            for batch in self._file.iter_batches(most, row_groups=[group], use_threads=False):
-                yield start, self._present(batch)
-                start += batch.num_rows
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
-
-    def _present(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        arrays = []
-        for field, place in zip(self._schema, self._places, strict=True):
-            column = pa.nulls(batch.num_rows, field.type) if place is None else batch.column(place)
-            arrays.append(column if column.type == field.type else column.cast(field.type))
-        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-
-
-def count_groups(path: str) -> int:
-    """Return the number of row groups in a file."""
-    import pyarrow.parquet as pq
-
-    return int(pq.read_metadata(path).num_row_groups)
-
-
-def first_change(columns: MergeColumns, path: str, number: int, cursor: MergeCursor) -> int | None:
+def first_change(columns: MergeColumns, file: ParquetRows, number: int, updates: SpoolReader) -> int | None:
     """Return the place of the first batch of rows in which a file differs from what the batch brings; None: nowhere.
 
     Row groups without a row of the batch's are not read.
     """
-    file = TableFile(path, columns.schema)
-    try:
-        for group, (start, stop) in enumerate(zip(file.group_starts, file.group_starts[1:], strict=False)):
-            if not cursor.meets(number, start, stop):
-                continue
-            for place, batch in file.batches(group, group + 1):
-                updates = cursor.updates(number, place, place + batch.num_rows)
-                if updates.num_rows and revise(columns, batch, place, updates):
-                    return place
-    finally:
-        file.close()
+    for group, (start, stop) in enumerate(zip(file.group_starts, file.group_starts[1:], strict=False)):
+        if not updates.updates(number, start, stop).num_rows:
+            continue
+        for place, batch in file.batches(group, group + 1):
+            brought = updates.updates(number, place, place + batch.num_rows)
+            if brought.num_rows and revise(columns, batch, (number << FILE_BITS) | place, brought):
+                return place
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Row groups ``first`` up to ``stop`` of a file; rows before ``changed`` are equal to the batch's. ``settled``: all of its
-    rows are of one partition of the table's present spec."""
+    """Row groups ``first`` up to ``stop`` of a file; rows before ``changed`` are equal to the batch's. ``settled``: its rows
+    are of one partition of the table's present spec."""
 
     number: int
-    path: str
     first: int
     stop: int
     changed: int
@@ -128,14 +77,18 @@ class Rewriter:
         self,
         columns: MergeColumns,
         cursor: MergeCursor,
+        updates: SpoolReader,
         split: Splitter | None,
         newcomers: Newcomers,
+        open_file: Callable[[int], ParquetRows],
         open_writer: Callable[[Splitter | None], ParquetWriter],
     ) -> None:
         self._columns = columns
         self._cursor = cursor
+        self._updates = updates
         self._split = split
         self._newcomers = newcomers
+        self._open_file = open_file
         self._part: Hashable = None
         self._settled = True
         self._writer = open_writer(self._route if split else None)
@@ -152,7 +105,7 @@ class Rewriter:
             raise
 
     def _rewrite(self, portion: Portion, go_on: Callable[[], bool]) -> None:
-        file = TableFile(portion.path, self._columns.schema)
+        file = self._open_file(portion.number)
         self._part, self._settled = None, portion.settled
         try:
             for start, batch in file.batches(portion.first, portion.stop):
@@ -170,11 +123,11 @@ class Rewriter:
         import pyarrow.compute as pc
 
         stop = start + batch.num_rows
-        dead = pc.subtract(self._cursor.dead(portion.number, start, stop), start)
-        updates = self._cursor.updates(portion.number, start, stop) if start >= portion.changed else None
+        dead = self._cursor.dead(portion.number, start, stop)
+        updates = self._updates.updates(portion.number, start, stop) if start >= portion.changed else None
         if updates is None or not updates.num_rows:
             return put_in_place(batch, dead.slice(0, 0), batch.slice(0, 0), dead)
-        revision = revise(self._columns, batch, start, updates)
+        revision = revise(self._columns, batch, (portion.number << FILE_BITS) | start, updates)
         self.updated += revision.updated
         stays = self._stays(revision.rows)
         moves = pc.invert(stays)

@@ -10,7 +10,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import DoubleType, FloatType, IcebergType
 
 from ingestion_runtime.endpoints.iceberg.counts import Counts
-from ingestion_runtime.endpoints.iceberg.snapshot_files import duck_type
+from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot, duck_type
 from ingestion_runtime.model.columns import CURSOR_RANK, NEXT_PREFIX, SLICE_COLUMN, is_ingest_column
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload
@@ -19,8 +19,12 @@ from ingestion_runtime.tools.local_sql import quote, text
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_STAGED = "ingest_staged"
-_NEWEST = "ingest_newest"
+_STAGED, _NEWEST, _BEST, _WINNERS = (f"ingest_{name}" for name in ("staged", "newest", "best", "winners"))
+#: Where a row was staged: the place of its file in the payload, and its own in the file. No source has such columns.
+STAGED_FILE, STAGED_ROW = "_ingest_file", "_ingest_row"
+_PLACE = f"{STAGED_FILE}, {STAGED_ROW}"
+# DuckDB's names for these.
+_RESERVED = frozenset({"file_index", "file_row_number"})
 
 
 class StagedRows:
@@ -28,24 +32,19 @@ class StagedRows:
 
     ``schema`` is the table's, after it has grown to hold the payload. A column that the files lack arrives as NULL; one that
     gets another type goes to its sister (see ``NEXT_PREFIX``). One of these for a session: its views have fixed names.
+
+    Raises UnfitSnapshot for columns of a type that never lands, or that are called like DuckDB's own.
     """
 
     def __init__(self, sql: "DuckDBPyConnection", payload: Payload, schema: Schema, table: TableSpec) -> None:
         self._sql = sql
         self._present = frozenset(payload.schema.names if payload.files else ())
+        taken = sorted(name for name in self._present if name.lower() in _RESERVED)
+        if taken:
+            raise UnfitSnapshot(f"a column is called {taken[0]}")
         self._kinds: dict[str, IcebergType] = {field.name: field.field_type for field in schema.fields}
         self._table = table
         sql.execute(f"CREATE OR REPLACE VIEW {_STAGED} AS {self._read(payload.files)}")
-
-    @property
-    def name(self) -> str:
-        """The view of all rows, as they were staged: in ``columns``, and the rank of a text cursor where there is one."""
-        return _STAGED
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The table's columns, in their order."""
-        return tuple(self._kinds)
 
     def count(self) -> Counts:
         """Count rows, distinct keys, and rows with a NULL in the key. Reads the key columns."""
@@ -60,34 +59,42 @@ class StagedRows:
         return Counts(rows=rows, keys=distinct, null_keys=rows - complete)
 
     def newest(self, counts: Counts) -> str:
-        """Return the name of a view with each key's newest row, in ``columns``.
+        """Return the name of a view with each key's newest row, in the table's columns.
 
         The newest is that of the latest slice, then of the largest cursor, then the largest row: NULL is the smallest value
         and NaN the largest, and text and bytes are ordered by their bytes, as Spark orders them. Without a primary key, and
         where no key repeats, these are all rows.
         """
         placed = ", ".join(self._placed(column) for column in self._kinds)
-        if counts.rows == counts.keys or not self._table.primary_keys:
-            query = f"SELECT {placed} FROM {_STAGED}"
-        else:
-            query = self._winners(placed)
-        self._sql.execute(f"CREATE OR REPLACE VIEW {_NEWEST} AS {query}")
+        self._sql.execute(f"CREATE OR REPLACE VIEW {_NEWEST} AS SELECT {placed} FROM {self.newest_staged(counts)}")
         return _NEWEST
 
-    def _winners(self, placed: str) -> str:
-        """Only rows whose key repeats are sorted: mostly few, while sorting keeps whole rows in memory."""
+    def newest_staged(self, counts: Counts) -> str:
+        """Return what may stand after FROM: the rows of ``newest`` as they were staged, and where."""
+        if counts.rows == counts.keys or not self._table.primary_keys:
+            return _STAGED
+        self._find_winners()
+        return f"(FROM {_STAGED} SEMI JOIN {_WINNERS} USING ({_PLACE}))"
+
+    def _find_winners(self) -> None:
+        """Sort only rows whose key repeats, by slice and cursor; by whole rows only where these are equal as well, for many
+        whole rows do not fit into a small memory."""
         keys = ", ".join(map(quote, self._table.primary_keys))
         cursor = CURSOR_RANK if CURSOR_RANK in self._present else self._table.incremental_column
-        data = [column for column in self._kinds if not is_ingest_column(column)]
         # Columns one by one and not as a row: in a row DuckDB takes NULL for the largest value, Spark for the smallest.
-        order = ", ".join(
-            f"{quote(column)} DESC NULLS LAST" for column in (SLICE_COLUMN, *([cursor] if cursor else ()), *data)
-        )
+        latest = _descending([SLICE_COLUMN, *([cursor] if cursor else [])])
+        largest = _descending([column for column in self._kinds if not is_ingest_column(column)])
         repeated = f"(SELECT {keys} FROM {_STAGED} GROUP BY {keys} HAVING count(*) > 1)"
-        return (
-            f"SELECT {placed} FROM {_STAGED} ANTI JOIN {repeated} USING ({keys}) UNION ALL "
-            f"SELECT {placed} FROM (SELECT * FROM {_STAGED} SEMI JOIN {repeated} USING ({keys}) "
-            f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1)"
+        self._sql.execute(
+            f"CREATE OR REPLACE TABLE {_BEST} AS SELECT {_PLACE}, count(*) OVER (PARTITION BY {keys}) AS ties FROM ("
+            f"SELECT {keys}, {_PLACE} FROM {_STAGED} SEMI JOIN {repeated} USING ({keys}) "
+            f"QUALIFY rank() OVER (PARTITION BY {keys} ORDER BY {latest}) = 1)"
+        )
+        self._sql.execute(
+            f"CREATE OR REPLACE TABLE {_WINNERS} AS SELECT {_PLACE} FROM {_STAGED} ANTI JOIN {repeated} USING ({keys}) "
+            f"UNION ALL SELECT {_PLACE} FROM {_BEST} WHERE ties = 1 "
+            f"UNION ALL SELECT {_PLACE} FROM {_STAGED} SEMI JOIN (FROM {_BEST} WHERE ties > 1) USING ({_PLACE}) "
+            f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {largest}) = 1"
         )
 
     def _read(self, files: Sequence[str]) -> str:
@@ -102,6 +109,7 @@ class StagedRows:
         ]
         if CURSOR_RANK in self._present:
             named.append(quote(CURSOR_RANK))
+        named += staged_place() if files else [f"CAST(NULL AS BIGINT) AS {name}" for name in (STAGED_FILE, STAGED_ROW)]
         return f"SELECT {', '.join(named)} {staged_source(files)}"
 
     def _placed(self, column: str) -> str:
@@ -132,9 +140,18 @@ def staged_value(column: str, kind: IcebergType, present: frozenset[str]) -> str
     return value
 
 
+def staged_place(first: int = 0) -> list[str]:
+    """Return ``STAGED_FILE``, counted from ``first``, and ``STAGED_ROW`` as expressions over ``staged_source``."""
+    return [f"file_index + {first} AS {STAGED_FILE}", f"file_row_number AS {STAGED_ROW}"]
+
+
 def staged_source(files: Sequence[str]) -> str:
     """Return the FROM clause that reads staged files; no row where there are no files."""
     if not files:
         return "WHERE false"
     # hive_partitioning: a read that was divided leaves its files in directories called read=0, read=1.
     return f"FROM read_parquet([{', '.join(map(text, files))}], hive_partitioning = false)"
+
+
+def _descending(columns: Sequence[str]) -> str:
+    return ", ".join(f"{quote(column)} DESC NULLS LAST" for column in columns)

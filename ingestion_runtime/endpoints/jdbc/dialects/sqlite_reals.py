@@ -8,6 +8,8 @@ import math
 from functools import cache
 
 _MOST_DIGITS = 17
+# Below this power of ten a number is written with an exponent, and from 17 on.
+_LEAST_PLAIN = -4
 
 
 def spell_real(value: float) -> str:
@@ -19,7 +21,7 @@ def spell_real(value: float) -> str:
         return "0.0"
     digits, point = _digits(abs(value))
     sign, exponent = "-" if value < 0 else "", point - 1
-    if not -5 < exponent < _MOST_DIGITS:
+    if not _LEAST_PLAIN <= exponent < _MOST_DIGITS:
         return f"{sign}{digits[0]}.{digits[1:] or '0'}e{exponent:+03d}"
     if point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
@@ -76,5 +78,5 @@ def _power_of_ten(power: int) -> int:
     """Return the first 64 bits of a power of ten."""
     shift = 63 - _log2_of_ten(power)
     if power < 0:
-        return (1 << shift) // 10**-power
-    return 10**power << shift if shift >= 0 else 10**power >> -shift
+        return int((1 << shift) // 10**-power)
+    return int(10**power << shift if shift >= 0 else 10**power >> -shift)

@@ -5,7 +5,6 @@ each other's locks on a file (they are POSIX locks: whoever closes the file drop
 pages in the midst of a read. It also takes the type of a column from its first rows.
 """
 
-import math
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import SourceColumn
 from ingestion_runtime.endpoints.jdbc.dialect import Rows
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_reals import spell_real
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import UTF8, carrier_of
 from ingestion_runtime.endpoints.jdbc.landing import refusal
 
