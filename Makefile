@@ -46,9 +46,9 @@ test: install servers  ## All tests, on real servers (PYTEST_ARGS="tests/unit -x
 	$(BIN)/python -m ingestion_runtime.tools.jars
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-soak: install servers  ## A longer schedule of overlapping transactions (SEED=n for another one)
-	INGESTION_SOAK_TRANSACTIONS=20000 INGESTION_SOAK_RUNS=400 INGESTION_SOAK_SEED=$(or $(SEED),4) \
-		$(BIN)/pytest --timeout 7200 tests/integration/test_horizon_schedule.py
+soak: install servers  ## Longer: overlapping transactions, random tables through both engines (SEED=n for another one)
+	INGESTION_SOAK_TRANSACTIONS=20000 INGESTION_SOAK_RUNS=400 INGESTION_SOAK_SEED=$(or $(SEED),4) ENGINES_EXAMPLES=20 \
+		$(BIN)/pytest --timeout 7200 tests/integration/test_horizon_schedule.py tests/properties/test_engines.py
 
 bench: install servers $(BENCH_STAMP)  ## Time whole runs beside Spark alone, dlt and floors (BENCH_ONLY=load BENCH_ROWS=300000 for a part)
 	$(BIN)/python -m ingestion_runtime.tools.jars

@@ -37,6 +37,7 @@ class LocalSql:
         import duckdb
 
         spill = Path(self.directory, f"_sql-{uuid.uuid4().hex[:8]}")
+        spill.parent.mkdir(parents=True, exist_ok=True)  # the directory itself is made when it is needed
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{self.memory_mb}MiB",
             "threads": min(os.cpu_count() or 1, _MOST_THREADS),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
@@ -38,7 +38,12 @@ EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock
 # Of every type that lands: few enough values that keys meet, with those that careless comparisons mistake.
 FLOATS = st.sampled_from([0.0, -0.0, 1.5, math.nan, math.inf, -math.inf, 1e-300])
 CLOCKS = st.sampled_from(
-    [EPOCH, EPOCH + timedelta(microseconds=1), datetime.min, datetime.max, EPOCH - timedelta(microseconds=1)]
+    [
+        EPOCH,
+        EPOCH + timedelta(microseconds=1),
+        EPOCH - timedelta(microseconds=1),
+        *(datetime.fromisoformat(edge) for edge in ("0001-01-01 00:00:00", "9999-12-31 23:59:59.999999")),
+    ]
 )
 VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.bool_(): st.booleans(),
@@ -131,7 +136,6 @@ def stories(draw: st.DrawFn) -> Story:
 @settings(
     max_examples=25,
     deadline=None,
-    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(stories())

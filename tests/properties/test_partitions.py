@@ -127,3 +127,14 @@ def test_a_column_that_cannot_be_partitioned_like_this_is_refused() -> None:
         splitter((PartitionField("d", "identity"),), schema)
     with pytest.raises(ConfigError, match=r"bool, which Iceberg's transform bucket\[2\] does not know"):
         splitter((PartitionField("c", "bucket", 2),), schema)
+
+
+def test_a_truncated_decimal_that_its_type_does_not_hold_is_refused_with_the_value() -> None:
+    """The next multiple below the smallest number has one digit more."""
+    smallest = Decimal("-9.9")
+    batch = pa.record_batch({"c": pa.array([smallest], pa.decimal128(2, 1))})
+    split = splitter((PartitionField("c", "truncate", 10),), batch.schema)
+    assert split is not None
+
+    with pytest.raises(TerminalError, match=r"-9\.9"):
+        list(split(batch))

@@ -29,7 +29,6 @@ from ingestion_runtime.endpoints.iceberg.spool import (
     Stretches,
     cut,
     spread,
-    stretch_rows,
 )
 from ingestion_runtime.model.columns import DELETED_AT, LOADED_AT_COLUMN, is_ingest_column
 from ingestion_runtime.model.policy import OnChange
@@ -155,39 +154,49 @@ class ProcessMerge:
 
     def _spool(self, pool: ThreadPoolExecutor, newcomers: Newcomers, folder: str) -> Spool:
         """Insert the rows that meet none, and put the others in order."""
-        schema, size = self._columns.schema, self._batch_bytes
-        files = [ParquetRows.by_name(path, schema, size) for path in self._task.payload.files]
-        # A row that is marked as deleted tells in its mark when the batch was read that no longer had it.
-        told = {DELETED_AT: LOADED_AT_COLUMN}
-        files += [ParquetRows.by_name(path, schema, size, told) for path in self._task.payload.tombstones]
-        starts = cut(self._rows.codes(), stretch_rows(files, size))
+        files = range(len(self._task.payload.files) + len(self._task.payload.tombstones))
+        rows = min((self._stretch_rows(number) for number in files), default=1)
+        starts = cut(self._rows.codes(), rows)
 
-        def put(number: int, file: ParquetRows) -> Stretches:
+        def put(number: int) -> Stretches:
             path = f"{folder}/{number}.arrow"
-            return spread(file, number, self._rows.cursor(), starts, newcomers.write, path, lambda: self._going)
+            with closing(self._open_staged(number)) as file:
+                return spread(file, number, self._rows.cursor(), starts, newcomers.write, path, lambda: self._going)
 
-        try:
-            parts = self._results([pool.submit(put, number, file) for number, file in enumerate(files)])
-        finally:
-            for file in files:
-                file.close()
         stretches: Stretches = {}
-        for part in parts:
+        for part in self._results([pool.submit(put, number) for number in files]):
             for stretch, batches in part.items():
                 stretches[stretch] = (*stretches.get(stretch, ()), *batches)
-        return Spool(schema, starts, stretches)
+        return Spool(self._columns.schema, starts, stretches)
+
+    def _stretch_rows(self, number: int) -> int:
+        with closing(self._open_staged(number)) as file:
+            return max(1, self._batch_bytes // file.row_bytes)
+
+    def _open_staged(self, number: int) -> ParquetRows:
+        payload = self._task.payload
+        path = (*payload.files, *payload.tombstones)[number]
+        # A row that is marked as deleted tells in its mark when the batch was read that no longer had it.
+        told = {DELETED_AT: LOADED_AT_COLUMN} if number >= len(payload.files) else {}
+        return ParquetRows.by_name(path, self._columns.schema, self._batch_bytes, told)
 
     def _find_changed(self, pool: ThreadPoolExecutor, spool: Spool) -> dict[int, int]:
         """Return the files that hold a row that differs, and where the first of them may be."""
 
-        def look(number: int) -> int | None:
-            if not self._going:
-                return None
-            with closing(self._open_file(number)) as file:
-                return first_change(self._columns, file, number, SpoolReader(spool))
+        def look(numbers: Sequence[int]) -> dict[int, int]:
+            reader, found = SpoolReader(spool), {}
+            for number in numbers if self._going else ():
+                with closing(self._open_file(number)) as file:
+                    place = first_change(self._columns, file, number, reader)
+                if place is not None:
+                    found[number] = place
+            return found
 
-        found = self._results([pool.submit(look, number) for number in self._met])
-        return {number: place for number, place in zip(self._met, found, strict=True) if place is not None}
+        # Neighbours together: they share what was spooled for them.
+        size = max(1, -(-len(self._met) // (4 * _THREADS)))
+        chunks = [self._met[begin : begin + size] for begin in range(0, len(self._met), size)]
+        parts = self._results([pool.submit(look, chunk) for chunk in chunks])
+        return {number: place for part in parts for number, place in part.items()}
 
     def _rewrite(
         self, job: int, portions: Sequence[Portion], newcomers: Newcomers, spool: Spool

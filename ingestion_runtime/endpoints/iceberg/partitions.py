@@ -194,14 +194,19 @@ def _truncate(kind: pa.DataType, width: int) -> Made:
     if pa.types.is_binary(kind):
         return lambda column: pc.binary_slice(column, 0, width)
     if pa.types.is_decimal(kind):
-        return lambda column: _by_value(column, lambda value: _truncated(value, width, kind.scale), kind)
+        return lambda column: _by_value(column, lambda value: _truncated(value, width, kind), kind)
     return None
 
 
-def _truncated(value: Decimal, width: int, scale: int) -> Decimal:
-    unscaled = _unscaled(value, scale)
+def _truncated(value: Decimal, width: int, kind: pa.Decimal128Type) -> Decimal:
+    unscaled = _unscaled(value, kind.scale)
     sign, digits, _ = Decimal(unscaled - unscaled % width).as_tuple()
-    return Decimal((sign, digits, -scale))
+    if len(digits) > kind.precision:
+        raise TerminalError(
+            f"The partition of {value}, truncated to multiples of {width}, has more digits than {kind} holds.",
+            remedy="Choose another width or column in intermediate.partition, or exclude the value with source_filter.",
+        )
+    return Decimal((sign, digits, -kind.scale))
 
 
 def _bucket(kind: pa.DataType, buckets: int) -> Made:

@@ -26,7 +26,7 @@ def first_change(columns: MergeColumns, file: ParquetRows, number: int, updates:
     Row groups without a row of the batch's are not read.
     """
     for group, (start, stop) in enumerate(zip(file.group_starts, file.group_starts[1:], strict=False)):
-        if not updates.updates(number, start, stop).num_rows:
+        if not updates.meets(number, start, stop):
             continue
         for place, batch in file.batches(group, group + 1):
             brought = updates.updates(number, place, place + batch.num_rows)

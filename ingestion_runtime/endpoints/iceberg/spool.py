@@ -2,10 +2,11 @@
 from front to back.
 
 The order is cut into stretches that each fit into memory; a row goes to the files of its stretch, which is sorted when it is
-read. Measured on 300,000 of 3 million rows of 22 columns: 0.5 s of processor time.
+read.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -40,11 +41,6 @@ def cut(codes: Iterable[pa.Array], rows: int) -> pa.Array:
     return pa.array(starts, pa.int64())
 
 
-def stretch_rows(files: Sequence[ParquetRows], size: int) -> int:
-    """Return how many rows of these files fit into a stretch of so many bytes."""
-    return max(1, size // max((file.row_bytes for file in files), default=1))
-
-
 def spread(
     file: ParquetRows,
     number: int,
@@ -59,7 +55,7 @@ def spread(
     import pyarrow.compute as pc
 
     found: Stretches = {}
-    # As Parquet the same takes three times as long; without compression a fifth less.
+    # As Parquet this takes twice as long (1.1 s for 300,000 rows of 22 columns, 0.6 s so).
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, spool_schema(file.schema), options=options) as writer:
         written = 0
@@ -113,19 +109,22 @@ class SpoolReader:
         self._held: tuple[int, pa.Table] | None = None
         self._files: dict[str, pa.ipc.RecordBatchFileReader] = {}
 
+    def meets(self, number: int, start: int, stop: int) -> bool:
+        """Whether a batch brings something for the rows ``start`` up to ``stop`` (not included) of a file."""
+        return any(rows.num_rows for rows in self._slices(number, start, stop))
+
     def updates(self, number: int, start: int, stop: int) -> pa.Table:
-        """Return what a batch brings for the rows ``start`` up to ``stop`` (not included) of a file, in their order."""
+        """Return what a batch brings for these rows, in their order."""
+        return pa.concat_tables([spool_schema(self._spool.schema).empty_table(), *self._slices(number, start, stop)])
+
+    def _slices(self, number: int, start: int, stop: int) -> Iterator[pa.Table]:
         import pyarrow.compute as pc
 
         first, last = (number << FILE_BITS) | start, (number << FILE_BITS) | stop
-        found = []
-        for stretch, begin in enumerate(self._starts):
-            end = self._starts[stretch + 1] if stretch + 1 < len(self._starts) else last
-            if begin < last and end > first:
-                rows = self._stretch(stretch)
-                low, high = (pc.search_sorted(only(rows[CODE_COLUMN]), code).as_py() for code in (first, last))
-                found.append(rows.slice(low, high - low))
-        return pa.concat_tables(found) if found else spool_schema(self._spool.schema).empty_table()
+        for stretch in range(max(0, bisect_right(self._starts, first) - 1), bisect_left(self._starts, last)):
+            rows = self._stretch(stretch)
+            low, high = (pc.search_sorted(only(rows[CODE_COLUMN]), code).as_py() for code in (first, last))
+            yield rows.slice(low, high - low)
 
     def _stretch(self, number: int) -> pa.Table:
         if self._held is None or self._held[0] != number:

@@ -90,12 +90,16 @@ class StagedRows:
             f"SELECT {keys}, {_PLACE} FROM {_STAGED} SEMI JOIN {repeated} USING ({keys}) "
             f"QUALIFY rank() OVER (PARTITION BY {keys} ORDER BY {latest}) = 1)"
         )
-        self._sql.execute(
-            f"CREATE OR REPLACE TABLE {_WINNERS} AS SELECT {_PLACE} FROM {_STAGED} ANTI JOIN {repeated} USING ({keys}) "
-            f"UNION ALL SELECT {_PLACE} FROM {_BEST} WHERE ties = 1 "
-            f"UNION ALL SELECT {_PLACE} FROM {_STAGED} SEMI JOIN (FROM {_BEST} WHERE ties > 1) USING ({_PLACE}) "
-            f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {largest}) = 1"
+        winners = (
+            f"SELECT {_PLACE} FROM {_STAGED} ANTI JOIN {repeated} USING ({keys}) "
+            f"UNION ALL SELECT {_PLACE} FROM {_BEST} WHERE ties = 1"
         )
+        if self._number(f"SELECT count(*) FROM {_BEST} WHERE ties > 1"):
+            winners += (
+                f" UNION ALL SELECT {_PLACE} FROM {_STAGED} SEMI JOIN (FROM {_BEST} WHERE ties > 1) USING ({_PLACE}) "
+                f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {largest}) = 1"
+            )
+        self._sql.execute(f"CREATE OR REPLACE TABLE {_WINNERS} AS {winners}")
 
     def _read(self, files: Sequence[str]) -> str:
         kinds = dict(self._kinds)
