@@ -207,6 +207,7 @@ def test_memory_that_runs_out_costs_a_halving_and_not_the_run(tmp_path: Path, po
     table = {"schema": "public", "table": "wide", "mode": "full", "primary_keys": ["id"]}
     lake = Lake(tmp_path, connection_of(postgres, tmp_path), [table])
     lake.document["runtime"]["spark"]["driver_memory"] = "512m"
+    lake.document["runtime"]["engine"] = "spark"
     lake.document["runtime"]["finalize_full_refresh"] = False
     lake.save()
     ended = lake.call("--output", "json")

@@ -264,7 +264,8 @@ def test_a_table_that_changes_while_it_is_read_by_its_storage_is_seen_at_one_mom
         source = either.source(postgres, table_of("accounts", fetch_size=50))
         landed = [either.land(source) for _ in range(3)]
     assert [sum_of(directory) for directory in landed] == [MONEY] * 3
-    assert all(len(rows_of(directory)) == either.connections for directory in landed)
+    # Several connections found rows; a range of pages that holds dead versions only leaves no file.
+    assert all(1 < len(rows_of(directory)) <= either.connections for directory in landed)
 
 
 def test_files_carry_the_ids_of_their_columns(either: Reading, postgres: PostgresDatabase) -> None:

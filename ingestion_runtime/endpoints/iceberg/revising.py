@@ -1,6 +1,6 @@
 """What a batch changes in rows that stand in a file: compared and put together column by column, a record batch at a time.
 
-Measured on 3 million rows of 22 columns of which 300,000 change: comparing and replacing take 0.4 s of processor time.
+Measured on 3 million rows of 22 columns of which 300,000 change: comparing and replacing take 0.7 s of processor time.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Data files written anew with a batch's changes, record batch by record batch: rows keep their order, and with it the
 ranges of keys by which the next merge finds them.
 
-Measured on 3 million rows of 22 columns in two files, two threads: reading 1.7 s and writing 1.7 s of processor time. DuckDB
-needs twice that to keep the order of rows.
+Measured on 3 million rows of 22 columns in two files, two threads: 3.5 s of processor time for reading and writing alone.
+DuckDB's COPY takes 6.1 s where it keeps the order of rows, and 3.1 s where it does not.
 """
 
 import threading

@@ -107,7 +107,7 @@ def test_the_specification_names_are_there() -> None:
     """They are what operators search for."""
     expected = {
         "run_start", "run_done", "table_start", "table_done", "table_failed", "phase_mark", "plan", "slice_start",
-        "slice_staged", "slice_split", "tool_progress", "column_missing", "schema_drift",
+        "slice_staged", "slice_split", "engine_chosen", "tool_progress", "column_missing", "schema_drift",
         "precision_judged", "precision_noted",
         "rows_quarantined", "duplicate_keys", "deletes_found",
         "lease_taken_over", "batch_recovered", "publish_retried", "state_rebuilt", "rows_beyond_now",

@@ -26,7 +26,7 @@ from ingestion_runtime.publishing.publisher import MAX_ATTEMPTS, Publisher
 from ingestion_runtime.tools.failpoints import Failpoints
 from ingestion_runtime.tools.files import LocalFiles
 from tests.batches import make_batch, make_payload
-from tests.targets import ParquetPlace
+from tests.targets import ParquetPlace, local_tools
 
 TABLE = TableSpec("shop", "stores", "full", "source", primary_keys=("id",))
 IDENTITY = Identity(TABLE.name, "tests", (("source", "sqlite:///shop.db"),), "")
@@ -170,7 +170,7 @@ class LosingAnswers(ParquetTarget):
     """Commits, or does not, and then the connection is gone."""
 
     def __init__(self, story: Story, *, commits: bool, heads: bool = True) -> None:
-        super().__init__(str(story.place.root), TABLE, LocalFiles())
+        super().__init__(str(story.place.root), TABLE, LocalFiles(), local_tools(story.place.root).sql)
         self._commits = commits
         self._heads = heads
         self._sent = False
@@ -237,7 +237,7 @@ class AlwaysLate(ParquetTarget):
     """Someone else is always faster."""
 
     def __init__(self, story: Story) -> None:
-        super().__init__(str(story.place.root), TABLE, LocalFiles())
+        super().__init__(str(story.place.root), TABLE, LocalFiles(), local_tools(story.place.root).sql)
         self.tries = 0
 
     def publish(self, expected: str | None, written: Written, receipt: Receipt) -> str:  # noqa: ARG002 - the protocol's
