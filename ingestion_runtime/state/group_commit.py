@@ -37,39 +37,48 @@ class GroupCommit:
     def run(self, do: Callable[[Connection], T]) -> T:
         """Return what ``do`` returns, committed; raises what it raises, with nothing of it written.
 
-        The work may run on the thread of another caller. Where the commit itself fails, all who shared it get its error.
+        The work may run on the thread of another caller, and twice: where one of several pieces fails, all of them are
+        undone and done again, each in a transaction of its own.
         """
         work = _Work(do)
         with self._queue:
             self._waiting.append(work)
         with self._writing:
             if not work.done:
-                with self._queue:
-                    together, self._waiting = self._waiting, []
-                self._write(together)
+                self._write()
+            if not work.done:  # whoever had taken it from the queue was interrupted
+                self._write_alone(work)
         if work.error is not None:
             raise work.error
         value: T = work.value
         return value
 
-    def _write(self, together: list[_Work]) -> None:
+    def _write(self) -> None:
+        """Do what waits, together; where that fails, each piece alone, so that everyone gets an error of its own."""
+        with self._queue:
+            together, self._waiting = self._waiting, []
+        if len(together) > 1 and self._write_together(together):
+            return
+        for work in together:
+            self._write_alone(work)
+
+    def _write_together(self, together: list[_Work]) -> bool:
+        """Whether all of it is committed. What a database may undo beside a failed statement differs (SQLite gives up the
+        whole transaction when the disk is full), so nothing of a transaction with an error is ever kept."""
+        values = []
         try:
             with self._begin() as connection:
-                if len(together) == 1:
-                    together[0].value = together[0].do(connection)
-                else:
-                    for work in together:
-                        _write_one(connection, work)
-        except BaseException as error:  # noqa: BLE001 - it is raised by everyone whose work it undid
-            for work in together:
-                work.error = work.error or error
-        for work in together:
-            work.done = True
+                values = [work.do(connection) for work in together]
+        except Exception:  # noqa: BLE001 - it is raised again by the piece whose it is
+            return False
+        for work, value in zip(together, values, strict=True):
+            work.value, work.done = value, True
+        return True
 
-
-def _write_one(connection: Connection, work: _Work) -> None:
-    try:
-        with connection.begin_nested():
-            work.value = work.do(connection)
-    except Exception as error:  # noqa: BLE001 - the others' work stands
-        work.error = error
+    def _write_alone(self, work: _Work) -> None:
+        work.done = True
+        try:
+            with self._begin() as connection:
+                work.value = work.do(connection)
+        except BaseException as error:  # noqa: BLE001 - raised by the thread whose work it is
+            work.error = error

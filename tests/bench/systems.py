@@ -84,8 +84,7 @@ def _table(table: Table, mode: str) -> dict[str, Any]:
     spec: dict[str, Any] = {"schema": "public", "table": table.name, "mode": mode, "primary_keys": list(table.keys)}
     if mode == "scd1":
         spec |= {"incremental_column": table.cursor, "incr_col_type": "timestamp", "cursor_timezone": "UTC"}
-    if len(table.keys) > 1:  # the large table: as many connections as plain Spark is given
-        spec["partition_read"] = {"partitionColumn": table.keys[0], "numPartitions": PARALLEL}
+    # No partition_read: how a large table is cut is the program's own affair, as it is for a user who says nothing.
     return {**spec, "fetch_size": FETCH}
 
 

@@ -96,6 +96,24 @@ def test_a_work_that_fails_undoes_itself_alone(commits: Commits) -> None:
     assert numbers(commits) == [1, 2]
 
 
+def test_a_full_disk_takes_no_work_with_it_that_is_called_committed(commits: Commits) -> None:
+    """SQLite then gives up the whole transaction, not the last statement: the others' rows would be gone unnoticed."""
+
+    def too_much(connection: Connection) -> None:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS big (x TEXT)")
+        connection.exec_driver_sql("PRAGMA max_page_count=4")
+        try:
+            connection.execute(text("INSERT INTO big VALUES (:x)"), {"x": "y" * 200_000})
+        finally:
+            connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+
+    group = GroupCommit(commits.begin)
+    ended = write_together(group, [insert(1), too_much, insert(2)])
+    assert [ended[0], ended[2]] == [1, 2]
+    assert "full" in str(ended[1])
+    assert numbers(commits) == [1, 2]
+
+
 def test_a_commit_that_fails_is_everybodys_failure(commits: Commits) -> None:
     """Nobody may believe that its work is on disk."""
     group = GroupCommit(commits.begin)
