@@ -80,6 +80,7 @@ class MemoryTarget:
     commits: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     there: str | None = None
     attempts: dict[str, Rows] = field(default_factory=dict)
+    fence: int = 0
 
     @property
     def key(self) -> TableKey:
@@ -91,7 +92,7 @@ class MemoryTarget:
     def head(self) -> TargetHead | None:
         if self.there is None:
             return None
-        fence = self.receipt.fence if self.receipt else 0
+        fence = max(self.fence, self.receipt.fence if self.receipt else 0)
         return TargetHead(self.there, self.receipt, fence, self.there if self.receipt else None, None, ())
 
     def columns(self) -> pa.Schema | None:
@@ -100,8 +101,14 @@ class MemoryTarget:
     def field_ids(self, schema: pa.Schema, renamed: Mapping[str, str]) -> Mapping[str, int]:  # noqa: ARG002 - the protocol's
         return {}
 
-    def guard(self, token: int, drop: Sequence[str]) -> TargetHead:  # noqa: ARG002 - the protocol's
-        raise AssertionError("nobody takes these tables over")
+    def guard(self, token: int, drop: Sequence[str]) -> TargetHead:  # noqa: ARG002 - it has no branches
+        self.fence, self.there = token, f"memory-{next(self.commits)}"
+        head = self.head()
+        assert head is not None
+        return head
+
+    def sweep(self, batch_id: str) -> None:
+        pass
 
     def prepare(self, payload: Payload) -> TargetHead:  # noqa: ARG002 - the protocol's
         self.there = self.there or f"memory-{next(self.commits)}"

@@ -95,6 +95,9 @@ class ParquetTarget:
         assert head is not None  # noqa: S101 - guard is only called for a table that has a head
         return head
 
+    def sweep(self, batch_id: str) -> None:
+        """Nothing: what is not published is a branch, all of it."""
+
     def prepare(self, payload: Payload) -> TargetHead:
         """Make sure that the payload may follow what is published; see ``TargetTable.prepare``.
 

@@ -137,6 +137,11 @@ class TargetTable(Protocol):
         """Commit a higher fence and drop stale branches; raises PublishRaceError when a higher fence stands already."""
         ...
 
+    def sweep(self, batch_id: str) -> None:
+        """Remove what dead attempts at a batch left beside the branches of a head. Only after ``guard`` with a token above
+        theirs: a commit that is still under way must be refused before its files go."""
+        ...
+
     def prepare(self, payload: Payload) -> TargetHead:
         """Create the table, or let it grow the columns of the payload; raises TerminalError for a type it cannot hold."""
         ...

@@ -57,7 +57,7 @@ class Recovery:
                 self._judge_receipt(known.receipt)
             stands: tuple[Receipt | None, Fingerprint | None] = known.receipt, known.verified
         else:
-            stands = self._look(known, reload=reload, stale=opened is not None)
+            stands = self._look(known, reload=reload, opened=opened)
         receipt, verified = stands
         going_on = self._resume(opened, receipt, reload=reload) if opened else None
         sequence = max(receipt.sequence if receipt else 0, state.last_sequence(self._ledger.key)) + 1
@@ -71,7 +71,9 @@ class Recovery:
                 raise
             return None
 
-    def _look(self, known: TableHead | None, *, reload: bool, stale: bool) -> tuple[Receipt | None, Fingerprint | None]:
+    def _look(
+        self, known: TableHead | None, *, reload: bool, opened: Batch | None
+    ) -> tuple[Receipt | None, Fingerprint | None]:
         """Read the table's own head, judge it, and bring the state up to it."""
         head = self._target.head()
         if head is None:
@@ -83,9 +85,13 @@ class Recovery:
             self._judge_receipt(head.receipt)
         self._grip.raise_above(head.fence)
         ours = head.receipt is not None or head.snapshot is None
-        if ours and (self._grip.taken_over or (stale and head.branches)):
-            # From here on the former holder cannot publish, should it still be alive somewhere.
+        unfinished = opened is not None and not _is_published(opened, head.receipt)
+        if ours and (self._grip.taken_over or unfinished or (opened and head.branches)):
+            # From here on the former holder cannot publish, should it still be alive somewhere, nor can a commit of its
+            # that is still under way: the token is above every earlier one, so that something is always committed.
             head = self._target.guard(self._grip.token, head.branches)
+            if opened is not None:
+                self._target.sweep(opened.id)
         if self._grip.taken_over:
             self._emitter.emit(LeaseTakenOver(self._grip.token))
         if not reload:
@@ -139,7 +145,7 @@ class Recovery:
 
     def _resume(self, opened: Batch, receipt: Receipt | None, *, reload: bool) -> Batch | None:
         """Decide what becomes of an open batch: finished already, given up, or gone on with."""
-        if receipt is not None and opened.id in (receipt.batch_id, receipt.previous):
+        if _is_published(opened, receipt):
             # The head has been recorded above; what is left is the batch itself.
             self._emitter.emit(BatchRecovered(opened.id, "published before the crash; recorded now"))
             self._sink.mark_published(PublishedMark(opened.id, opened.sequence, opened.base, opened.load_date))
@@ -163,6 +169,10 @@ class Recovery:
             remedy=f"Restore the table, or replace it from the source with --reload {self._table}.",
             table=self._table,
         )
+
+
+def _is_published(batch: Batch, receipt: Receipt | None) -> bool:
+    return receipt is not None and batch.id in (receipt.batch_id, receipt.previous)
 
 
 def finish(sink: LakeSink, ledger: Ledger, batch: Batch, publication: Publication) -> None:

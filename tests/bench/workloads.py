@@ -12,7 +12,7 @@ from tests.bench.sources import Address, Postgres, Table
 from tests.bench.systems import Command, Work
 
 CHANGED_PART = 10  # one tenth of the rows of the main size
-DLT_MERGE_SECONDS = 120.0
+DLT_MERGE_SECONDS = 60.0
 SMALL, IDLE = 50, 10
 
 

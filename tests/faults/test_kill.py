@@ -144,6 +144,22 @@ def test_kill_between_write_and_audit_loses_nothing_and_leaves_nothing(baseline:
 
 
 @IN_PROCESS
+def test_a_killed_batch_that_is_given_up_leaves_nothing(baseline: Baseline) -> None:
+    """A reload reads anew instead of going on: what the dead run had written goes all the same, and its fence is passed."""
+    baseline.bring_back("ingested")
+    gap = kill_in_gap(baseline, "after-branch", baseline.lake.command("--load-date", SECOND_DAY))
+    assert unnamed_files(gap.lake, "shop.stock")
+    given_up = open_batches(gap.lake)["shop.stock"]
+
+    ended = gap.lake.call("--load-date", SECOND_DAY, "--reload", "shop.stock")
+
+    assert ended.code == 0, ended.stderr
+    assert published_receipt(gap.lake, "shop.stock")["batch_id"] != given_up
+    assert unnamed_files(gap.lake, "shop.stock") == set()
+    assert differences("shop.stock", gap.shop.due("shop.stock"), published_rows(gap.lake, "shop.stock")) == []
+
+
+@IN_PROCESS
 def test_kill_before_the_first_publish_leaves_no_table(baseline: Baseline, tmp_path: Path) -> None:
     """A table and its first batch are one commit: until then there is none, and the rerun makes it from the same batch."""
     lake, shop = make_lake(tmp_path, ORDERS, STOCK, PRICES)

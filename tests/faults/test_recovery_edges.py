@@ -15,6 +15,8 @@ import psutil
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
 from pyspark.sql import SparkSession
 
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
@@ -102,6 +104,40 @@ def test_a_vanished_column_is_refused_without_a_metadata_cache(spark: SparkSessi
     lake.document["metadata"]["schema_policy"] = {"allow_missing_columns": True}
     lake.save()
     require_done(lake.run(spark, day=SECOND))
+
+
+def test_a_commit_that_comes_late_is_refused_before_its_files_go(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run ends without an answer to its commit and gives its lease back; the commit reaches the catalog when the next run
+    has removed what it names."""
+    lake, shop = make_lake(tmp_path, STOCK)
+    lake.document["runtime"]["engine"] = "arrow"
+    lake.save()
+    require_done(lake.run(spark))
+    shop.change("UPDATE stock SET quantity = 7")
+    late: list[tuple[Any, ...]] = []
+
+    def send(*commit: Any) -> None:
+        late.append(commit)
+        raise ConnectionResetError("no answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SqlCatalog, "commit_table", send)
+        assert lake.run(spark, day=SECOND).exit_code == 3
+    (_, table, *changes) = late[-1]
+    refused = []
+
+    def arrive() -> None:
+        with pytest.raises(CommitFailedException) as refusal:
+            lake.catalog.commit_table(table, *changes)
+        refused.append(refusal.value)
+
+    with meddling([Hold(tmp_path, "after-branch", "shop.stock")], arrive) as environment:
+        require_done(lake.run(spark, day=SECOND, environment=environment))
+
+    assert len(refused) == 1
+    require_equal(lake, shop, "shop.stock")
 
 
 # ---------------------------------------------------------------- what raw and refs keep

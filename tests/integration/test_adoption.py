@@ -11,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import Table
+from pyiceberg.table.update import SetLocationUpdate
 from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.iceberg.snapshot_files import local_path
@@ -399,18 +401,25 @@ def test_bounds_that_a_footer_does_not_know_hide_no_row(make: Callable[..., Stor
 
 
 def test_what_a_dead_run_left_goes_when_its_batch_is_gone_on_with(make: Callable[..., Story]) -> None:
-    """Files and manifests of an attempt that was never published are removed, those of the table are not."""
+    """Files and manifests of an attempt that was never published are removed, those of the table are not; and a commit of
+    them that comes late is refused."""
     story = make()
     story.replace(PEOPLE)
     batch = story.batch()
     payload = story.stage(batch, OTHERS)
-    story.write(batch, payload, story.place.open(story.spec), "deadbeef")
+    sleeper = story.place.open(story.spec)
+    late = story.write(batch, payload, sleeper, "deadbeef")
     kept = set(story.files())
     assert len(story.on_disk()) == 2
     left = list((story.folder / "metadata").glob("*deadbeef*"))
     assert len(left) == 3
 
-    story.publish(batch, payload)
+    story.target.guard(2, ())
+    story.target.sweep(batch.id)
+    with pytest.raises(PublishRaceError):
+        sleeper.publish(batch.base, late, make_receipt(batch))
+    written = story.write(batch, payload)
+    story.target.publish(batch.base, written, make_receipt(batch, fence=2))
 
     assert not any(path.exists() for path in left)
     assert story.on_disk() == kept | set(story.files())
@@ -435,6 +444,60 @@ def test_a_run_that_died_before_its_table_was_there_cannot_publish_files_that_we
     story.target.publish(None, rerun, make_receipt(batch))
     assert set(story.files()) == story.on_disk()
     story.must_hold(PEOPLE)
+
+
+def test_a_sweep_leaves_what_a_snapshot_names_however_the_path_is_spelled(make: Callable[..., Story]) -> None:
+    """A table that was registered under another spelling of its place keeps all files of the batch that it shows."""
+    story = make()
+    batch = story.batch()
+    story.publish(batch, story.stage(batch, PEOPLE))
+    before = {path for path in story.folder.rglob("*") if path.is_file()}
+    table = story.table
+    plain = table.location()
+    for other in (plain.replace(f"/{story.spec.table}", f"//{story.spec.table}"), f"{plain}/."):
+        with table.transaction() as change:
+            change._apply((SetLocationUpdate(location=other),))
+
+        story.target.sweep(batch.id)
+
+        assert before <= {path for path in story.folder.rglob("*") if path.is_file()}
+    story.must_hold(PEOPLE)
+
+
+def test_a_commit_that_was_not_answered_keeps_its_files(make: Callable[..., Story], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection breaks after the commit took effect: whoever discards the attempt then takes nothing away."""
+    story = make()
+    story.replace(PEOPLE)
+    batch = story.batch()
+    written = story.write(batch, story.stage(batch, OTHERS))
+    commit = SqlCatalog.commit_table
+
+    def commit_unheard(*arguments: Any) -> None:
+        commit(*arguments)
+        raise ConnectionResetError("gone before the answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SqlCatalog, "commit_table", commit_unheard)
+        with pytest.raises(ConnectionResetError):
+            story.target.publish(batch.base, written, make_receipt(batch))
+    story.target.discard(written.branch)
+
+    story.must_hold(OTHERS)
+
+
+def test_a_text_whose_shortened_bound_is_half_a_character_has_none(make: Callable[..., Story]) -> None:
+    """One above U+D7FF stands no character: the file goes without that bound, and every row is found."""
+    story = make()
+    rows = pa.table({"id": [1, 2], "name": ["a", "z" * 15 + "\ud7ff" + "more"]})
+
+    payload = story.replace(rows)
+
+    assert adopted(payload, story)
+    (entry,) = story.entries()
+    name = story.table.schema().find_field("name").field_id
+    assert (name in entry.lower_bounds, name in entry.upper_bounds) == (True, False)
+    assert [row["id"] for row in story.sql(f"SELECT id FROM {story.name} WHERE name > 'b'")] == [2]
+    story.must_hold(rows)
 
 
 def test_a_discarded_attempt_leaves_nothing_behind(make: Callable[..., Story]) -> None:

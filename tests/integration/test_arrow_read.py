@@ -111,7 +111,7 @@ def test_one_part_that_fails_ends_the_others(reading: Streaming, postgres: Postg
 def cuts_of(reading: Streaming, server: PostgresDatabase, name: str, condition: str | None = None) -> tuple[str, ...]:
     table = table_of(name)
     database = reading.source(server, table)._database
-    with database.snapshot() as snapshot:
+    with database.snapshot(f"SELECT 1 FROM {name}") as snapshot:
         return database.dialect.scan_parts(snapshot.connection, table, condition, 4)
 
 
@@ -134,7 +134,7 @@ def test_no_row_changes_its_place_between_the_cut_and_the_reads(reading: Streami
     postgres.psql(PARTED)
     table = table_of("parted")
     database = reading.source(postgres, table)._database
-    with database.snapshot() as snapshot:
+    with database.snapshot("SELECT 1 FROM parted") as snapshot:
         cuts = database.dialect.scan_parts(snapshot.connection, table, None, 2)
         with pytest.raises(RuntimeError, match="lock timeout"):
             postgres.psql("SET lock_timeout = '50ms'; VACUUM FULL parted")

@@ -335,7 +335,7 @@ def test_our_own_reads_hold_nothing_back_and_nobody_elses_name_helps(shop: Shop,
     query = "(SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()) q"
     options = {**dict(target.options), "driver": target.driver, "user": db.user, "password": db.password}
     ((name,),) = spark.read.jdbc(target.url, query, properties=options).collect()
-    with source.snapshot() as reading:
+    with source.snapshot("SELECT 1 FROM t") as reading:
         fetch(reading.connection, "SELECT count(*) FROM t")
         with shop.writer(application_name=name) as twin, source.connect() as connection:
             twin.execute("SELECT 1")

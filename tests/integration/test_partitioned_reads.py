@@ -173,10 +173,13 @@ TRANSFERS = textwrap.dedent("""
         print("ready", flush=True)
         while True:
             one, other = chance.sample(range(1, int(sys.argv[2]) + 1), 2)
-            connection.execute(
-                "UPDATE accounts SET balance = balance + CASE id WHEN %s THEN -7 ELSE 7 END WHERE id IN (%s, %s)",
-                (one, one, other),
-            )
+            try:
+                connection.execute(
+                    "UPDATE accounts SET balance = balance + CASE id WHEN %s THEN -7 ELSE 7 END WHERE id IN (%s, %s)",
+                    (one, one, other),
+                )
+            except psycopg.errors.DeadlockDetected:
+                pass  # the other writer wanted the same two accounts, in the other order: no money moved
 """)
 
 

@@ -14,6 +14,7 @@ from pyiceberg.io.pyarrow import (
     MetricModeTypes,
     MetricsMode,
     StatisticsCollector,
+    StatsAggregator,
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
 )
@@ -98,6 +99,9 @@ class Entries:
         found = data_file_statistics_from_parquet_metadata(footer.metadata, self._plan, paths)  # type: ignore[arg-type]
         for number in _unbounded(footer.metadata, ids, self._schema):
             found.column_aggregates.pop(number, None)
+        for aggregate in found.column_aggregates.values():
+            if not _has_upper_bound(aggregate):
+                aggregate.current_max = None
         found.column_sizes.pop(CURSOR_RANK_ID, None)
         return DataFile.from_args(
             content=DataFileContent.DATA,
@@ -130,6 +134,15 @@ def _unbounded(metadata: pq.FileMetaData, ids: Mapping[str, int | None], schema:
             if not _is_bounded(chunk.statistics, chunk.num_values):
                 unknown.add(ids[chunk.path_in_schema])
     return {number for number in unknown if number is not None} | floats
+
+
+def _has_upper_bound(aggregate: StatsAggregator) -> bool:
+    """Whether a text's upper bound can be stored. One that is cut after U+D7FF ends, one higher, in half a character."""
+    try:
+        aggregate.max_as_bytes()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_bounded(statistics: Any, values: int) -> bool:

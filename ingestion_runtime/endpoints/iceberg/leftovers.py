@@ -3,12 +3,14 @@
 A batch has a folder of its own below the table's data, so that one look tells whether there are any.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from pyiceberg.table import Table
 
 from ingestion_runtime.endpoints.iceberg.snapshot_files import local_path
+from ingestion_runtime.endpoints.iceberg.snapshots import ATTEMPT
 
 _METADATA = "ingest_{}_*.avro"
 
@@ -37,23 +39,40 @@ def remove_empty(folder: Path) -> None:
 def sweep(table: Table, batch_id: str) -> None:
     """Remove what earlier attempts at a batch left, unless a snapshot of the table names it.
 
-    Only for the holder of the table's lease, whose fence refuses the publish of those earlier attempts.
+    Only after a commit that refuses the publish of those earlier attempts, should one still be under way.
     """
     folder = Path(local_path(batch_location(table, batch_id)))
     if not folder.is_dir():
         return
     try:
         named = _named(table)
-    except OSError:
-        return  # a snapshot without its manifests cannot say what it names: nothing is removed
+    except Exception:  # noqa: BLE001 - a snapshot that cannot say what it names, for whatever reason: nothing is removed
+        return
     metadata = Path(local_path(table.location_provider().metadata_path))
     found = [*folder.iterdir(), *metadata.glob(f"*{_METADATA.format(batch_id)}")]
-    remove_files(str(path) for path in found if str(path) not in named)
+    published = _published(table, batch_id)
+    left = [path for path in found if os.path.realpath(path) not in named and not _is_of(path, batch_id, published)]
+    remove_files(map(str, left))
+    remove_empty(folder)
+
+
+def _published(table: Table, batch_id: str) -> set[str]:
+    """Return the attempts at a batch that became snapshots of the table, without the batch in their names."""
+    lead = f"ingest_{batch_id}_"
+    names = (snapshot.summary[ATTEMPT] for snapshot in table.metadata.snapshots if snapshot.summary is not None)
+    return {name.removeprefix(lead) for name in names if name is not None and name.startswith(lead)}
+
+
+def _is_of(path: Path, batch_id: str, attempts: Iterable[str]) -> bool:
+    """Whether one of these attempts made the file, be it data or metadata."""
+    name = path.name
+    return any(name.startswith(f"{attempt}-") or f"ingest_{batch_id}_{attempt}" in name for attempt in attempts)
 
 
 def _named(table: Table) -> set[str]:
-    """Return the local paths of all files that any snapshot names."""
+    """Return the local paths of all files that any snapshot names, in the one spelling that each has."""
     lists = {snapshot.manifest_list: snapshot for snapshot in table.metadata.snapshots}
     manifests = {m.manifest_path: m for snapshot in lists.values() for m in snapshot.manifests(table.io)}
     entries = (e for m in manifests.values() for e in m.fetch_manifest_entry(table.io, discard_deleted=False))
-    return {local_path(location) for location in (*lists, *manifests, *(entry.data_file.file_path for entry in entries))}
+    locations = (*lists, *manifests, *(entry.data_file.file_path for entry in entries))
+    return {os.path.realpath(local_path(location)) for location in locations}

@@ -47,6 +47,7 @@ class IcebergTarget:
         self._known: Table | None = None
         self._creation: Creation | None = None
         self._pending: dict[str, Pending] = {}
+        self._littered = False
 
     @property
     def key(self) -> TableKey:
@@ -86,6 +87,16 @@ class IcebergTarget:
 
         return read_head(guard(self._catalog.pyiceberg(), self._existing(), token, drop))
 
+    def sweep(self, batch_id: str) -> None:
+        """Remove files that no snapshot came to name; see ``TargetTable.sweep``."""
+        from ingestion_runtime.endpoints.iceberg.leftovers import sweep
+        from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
+
+        if self._catalog.local:
+            with suppress(UnfitSnapshot):  # it lies elsewhere: nothing was written by this process
+                sweep(self._existing(), batch_id)
+        self._littered = False
+
     def prepare(self, payload: Payload) -> TargetHead:
         """Create the table or grow it to hold the payload; see ``TargetTable.prepare``."""
         from ingestion_runtime.endpoints.iceberg.commits import read_head
@@ -113,7 +124,6 @@ class IcebergTarget:
     def _write_here(self, batch: Batch, attempt: str, payload: Payload, head: TargetHead) -> Written | None:
         """Write in this process; None where Spark has to do it."""
         from ingestion_runtime.endpoints.iceberg.inprocess import ProcessWriter
-        from ingestion_runtime.endpoints.iceberg.leftovers import sweep
         from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
 
         arrow = self._switch.engine is Engine.ARROW
@@ -123,8 +133,8 @@ class IcebergTarget:
         if merges and not arrow:
             return None
         try:
-            if self._creation is None:
-                sweep(self._existing(), batch.id)
+            if self._littered:
+                self.sweep(batch.id)
             work = ProcessWriter(self._table, self._tools, self._target())
             pending: Pending | None
             if merges and base is not None:
@@ -197,20 +207,25 @@ class IcebergTarget:
     def publish(self, expected: str | None, written: Written, receipt: Receipt) -> str:
         """One compare-and-set commit; see ``TargetTable.publish``."""
         from ingestion_runtime.endpoints.iceberg.commits import publish, publish_new
+        from ingestion_runtime.endpoints.iceberg.leftovers import remove_files
 
-        catalog, pending = self._catalog.pyiceberg(), self._pending.get(written.branch)
+        # Out of reach of ``discard`` at once: of a commit that is not answered nobody knows whether it needs the files.
+        catalog, pending = self._catalog.pyiceberg(), self._pending.pop(written.branch, None)
         # What was written may turn out to be nothing new: then a receipt is published, on the snapshot that was there.
         ours = pending is not None and pending.written.snapshot == written.snapshot
         snapshot = pending.snapshot.snapshot if pending is not None and pending.snapshot is not None and ours else None
-        if self._creation is not None:
-            location = publish_new(catalog, self._creation, written, receipt, snapshot)
-            self._creation = None
-        else:
-            location = publish(catalog, self._existing(), expected, written, receipt, snapshot)
-        if ours:
-            del self._pending[written.branch]
-        else:
-            self._forget(written.branch)
+        try:
+            if self._creation is not None:
+                location = publish_new(catalog, self._creation, written, receipt, snapshot)
+                self._creation = None
+            else:
+                location = publish(catalog, self._existing(), expected, written, receipt, snapshot)
+        except PublishRaceError:
+            if pending is not None:
+                self._pending[written.branch] = pending
+            raise
+        if pending is not None and not ours:
+            remove_files(pending.files)
         return location
 
     def _begin(self, schema: pa.Schema) -> "Table | None":
@@ -220,8 +235,12 @@ class IcebergTarget:
         self._catalog.create_namespace(self._identifier)
         catalog = self._catalog.pyiceberg()
         creation = plan_creation(catalog, self._identifier, schema, self._table.partition, self._tools.codec)
-        if not self._catalog.local or self._has_leftovers(creation):
+        if not self._catalog.local:
             return create(catalog, creation)
+        if self._has_leftovers(creation):
+            table = create(catalog, creation)
+            self._littered = True
+            return table
         self._creation = creation
         return None
 

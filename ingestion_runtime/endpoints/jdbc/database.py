@@ -1,7 +1,7 @@
 """A source database as probes see it: a small pool of read-only connections, opened when first asked for."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -69,9 +69,17 @@ class Database:
             raise ours from None
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """Hold one view of the database for as long as the block runs."""
-        with self.connect() as connection:
+    def snapshot(self, statement: str) -> Iterator[Snapshot]:
+        """Hold one view of the database, in which ``statement`` can be read, for as long as the block runs.
+
+        Waits for whoever empties or rewrites what the statement reads.
+        """
+        with ExitStack() as held:
+            if self.dialect.shares_snapshots:
+                # Before the view is fixed, so over another connection: a TRUNCATE or a rewriting ALTER that commits later
+                # leaves nothing of the table to an older view (measured: 0 rows of 1000, without an error).
+                self.dialect.hold_relations(held.enter_context(self.connect()), statement)
+            connection = held.enter_context(self.connect())
             yield Snapshot(connection, self.dialect.hold_snapshot(connection))
 
     @contextmanager

@@ -148,6 +148,13 @@ class Dialect(Protocol):
         """
         ...
 
+    def hold_relations(self, connection: Any, statement: str) -> None:
+        """Keep what a statement reads from being emptied or rewritten until the connection's transaction ends.
+
+        Waits for whoever does so at the moment. Asked of engines that share snapshots, before one is taken.
+        """
+        ...
+
     def hold_snapshot(self, connection: Any) -> str | None:
         """Start a transaction with one frozen view; return the statement by which other connections join it, if any."""
         ...

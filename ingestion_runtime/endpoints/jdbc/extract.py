@@ -12,7 +12,7 @@ from ingestion_runtime.endpoints.jdbc.database import Database, Snapshot
 from ingestion_runtime.endpoints.jdbc.dialect import fetch
 from ingestion_runtime.endpoints.jdbc.divided import Divisible, read_divided
 from ingestion_runtime.endpoints.jdbc.profile import fit
-from ingestion_runtime.endpoints.jdbc.sql import Cursor, bad_values
+from ingestion_runtime.endpoints.jdbc.sql import Cursor, bad_values, selection
 from ingestion_runtime.model.endpoint import IngestColumns, OnSplit, Shape
 from ingestion_runtime.model.errors import IngestionError, TerminalError
 from ingestion_runtime.model.spec import TableSpec
@@ -107,7 +107,7 @@ class JdbcExtract:
         named, when a value at the source cannot land exactly, and OversizedReadError for too many rows.
         """
         self.reader.prepare()
-        with self.database.snapshot() as snapshot:
+        with self.database.snapshot(selection(self.database.dialect, self.table, self.columns, self.condition)) as snapshot:
             if not self.reader.judges:
                 self.refuse_bad_values(snapshot)
             steps = Divisible(

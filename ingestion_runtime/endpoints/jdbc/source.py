@@ -40,6 +40,7 @@ from ingestion_runtime.model.endpoint import Capabilities, OnSplit
 from ingestion_runtime.model.errors import SpoiltBatchError, TerminalError
 from ingestion_runtime.model.horizon import Ceiling, CursorClock, Horizon
 from ingestion_runtime.model.keys import KeyBuckets
+from ingestion_runtime.model.policy import OnChange
 from ingestion_runtime.model.schema import ColumnProfile, ColumnSnapshot, TableSnapshot
 from ingestion_runtime.model.spec import Deletes, TableSpec
 from ingestion_runtime.model.watermark import to_ticks
@@ -193,11 +194,16 @@ class JdbcSource:
         )
 
     def _confirm(self) -> None:
-        """Raise SpoiltBatchError if a column was altered since it was described: what does not fit is rounded unasked."""
-        known = self._describe_once().raw
-        altered = [
-            now.name for now in self._raw(self._look_at).columns if now.name in known and is_altered(known[now.name], now)
-        ]
+        """Raise SpoiltBatchError if columns were altered since they were described: what does not fit is rounded unasked.
+
+        If one was added or dropped too: the watermark would pass the values of a new one. A query's columns are its own.
+        """
+        known, now = self._describe_once().raw, {column.name: column for column in self._raw(self._look_at).columns}
+        altered = [name for name, column in now.items() if name in known and is_altered(known[name], column)]
+        if self._table.query_sql is None:
+            altered += [name for name in known if name not in now]
+            if self._table.policy.added is not OnChange.IGNORE:
+                altered += [name for name in now if name not in known]
         if altered:
             raise SpoiltBatchError(
                 f"Table {self._table.name} was altered while it was read: {', '.join(altered)}.",

@@ -152,6 +152,11 @@ def bad_values(dialect: Dialect, table: TableSpec, columns: Sequence[SourceColum
     return f"SELECT {counts} {source(dialect, table, condition)}"
 
 
+def selection(dialect: Dialect, table: TableSpec, columns: Sequence[SourceColumn], condition: str | None) -> str:
+    """Return the SELECT of columns as they stand at the source."""
+    return f"SELECT {', '.join(dialect.quote(column.name) for column in columns)} {source(dialect, table, condition)}"
+
+
 def extraction(
     dialect: Dialect,
     table: TableSpec,

@@ -142,6 +142,9 @@ class MySQL:
     def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:  # noqa: ARG002
         return ()  # each connection would read a state of its own
 
+    def hold_relations(self, connection: Any, statement: str) -> None:
+        """Nothing to hold: each statement sees the newest state."""
+
     def hold_snapshot(self, connection: Any) -> str | None:  # noqa: ARG002 - a view of its own is all a connection can have
         return None
 

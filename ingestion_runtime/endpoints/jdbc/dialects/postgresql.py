@@ -28,6 +28,9 @@ _SESSION = (
     "SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'; SET IntervalStyle TO 'postgres'; SET extra_float_digits TO 3;"
     " SET bytea_output TO 'hex'"
 )
+# Who wants the table for himself waits for the connection that holds it for us, and new readers queue up behind him: our own
+# too, if they come later. The server cannot see that each then waits for the other; this ends it.
+_LOCK_WAIT = "SET LOCAL lock_timeout = '10s'"
 _LOCAL_NOW = "now() AT TIME ZONE (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone')"
 
 _QUOTED_OR_MARK = re.compile(
@@ -175,16 +178,23 @@ class PostgreSQL:
         relation = self.relation(table)
         return storage_ranges(connection, _text(relation), source(self, table, condition), parts)
 
+    def hold_relations(self, connection: Any, statement: str) -> None:
+        # To plan a statement takes the locks that reading takes, on tables, views and what lies below them alike.
+        cursor = connection.cursor()
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # as below
+        cursor.execute(f"EXPLAIN {statement}")
+        cursor.close()
+
     def hold_snapshot(self, connection: Any) -> str | None:
         cursor = connection.cursor()
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         # The holder sits idle while the others read; an idle timeout would take the snapshot away from under them.
-        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = 0; {_LOCK_WAIT}")
         cursor.close()
         ((snapshot,),) = fetch(connection, "SELECT pg_catalog.pg_export_snapshot()")
         # With BEGIN: without it the statement tears silently where the driver reads in autocommit.
         join = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {_text(snapshot)}"
-        return f"{join}; {_SESSION}"
+        return f"{join}; {_LOCK_WAIT}; {_SESSION}"
 
     def interrupt(self, connection: Any) -> None:
         connection.cancel()
