@@ -32,6 +32,10 @@ _ABSENT = "java.io.FileNotFoundException"
 _TAKEN = "org.apache.hadoop.fs.FileAlreadyExistsException"
 _READABLE = 300
 
+# What Hadoop's client says when the file behind a name became another one while it was read.
+_REPLACED = "Blocklist for"
+_TRIES = 3
+
 
 class HdfsFiles:
     """Verbs over hdfs:// paths. Implements ``Files``; safe to use from several threads.
@@ -68,8 +72,7 @@ class HdfsFiles:
             return str(self._jvm().org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
 
     def read_text(self, path: str) -> str:
-        with _translated(path), self._stream(path) as stream:
-            content = bytes(stream.readAllBytes())
+        content = self._content(path)
         try:
             return content.decode()
         except UnicodeDecodeError as error:
@@ -78,6 +81,18 @@ class HdfsFiles:
                 remedy="Restore it from a backup, or rerun the table with --reload.",
                 path=path,
             ) from None
+
+    def _content(self, path: str) -> bytes:
+        """Return all bytes of a file; of one that is replaced at this moment those of the old or the new one."""
+        for left in reversed(range(_TRIES)):
+            try:
+                with _translated(path), self._stream(path) as stream:
+                    return bytes(stream.readAllBytes())
+            except Exception as error:
+                # The name led to blocks that a replacement has taken away since: now it leads to the new ones.
+                if not left or _REPLACED not in str(error):
+                    raise
+        raise RuntimeError("a try either returns or raises")
 
     def write_text(self, path: str, text: str, *, lasting: bool = True) -> None:  # noqa: ARG002 - HDFS always does
         temporary = _beside(path)
