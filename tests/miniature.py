@@ -107,6 +107,9 @@ class MemoryTarget:
         assert head is not None
         return head
 
+    def is_littered(self, batch_id: str) -> bool:  # noqa: ARG002 - the protocol's
+        return False
+
     def sweep(self, batch_id: str) -> None:
         pass
 

@@ -95,6 +95,10 @@ class ParquetTarget:
         assert head is not None  # noqa: S101 - guard is only called for a table that has a head
         return head
 
+    def is_littered(self, batch_id: str) -> bool:  # noqa: ARG002 - the protocol's
+        """No: what is not published is a branch, all of it."""
+        return False
+
     def sweep(self, batch_id: str) -> None:
         """Nothing: what is not published is a branch, all of it."""
 

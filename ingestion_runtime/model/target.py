@@ -137,6 +137,10 @@ class TargetTable(Protocol):
         """Commit a higher fence and drop stale branches; raises PublishRaceError when a higher fence stands already."""
         ...
 
+    def is_littered(self, batch_id: str) -> bool:
+        """Whether attempts at a batch left anything beside the branches of a head. One cheap look."""
+        ...
+
     def sweep(self, batch_id: str) -> None:
         """Remove what dead attempts at a batch left beside the branches of a head. Only after ``guard`` with a token above
         theirs: a commit that is still under way must be refused before its files go."""

@@ -85,10 +85,11 @@ class Recovery:
             self._judge_receipt(head.receipt)
         self._grip.raise_above(head.fence)
         ours = head.receipt is not None or head.snapshot is None
-        unfinished = opened is not None and not _is_published(opened, head.receipt)
-        if ours and (self._grip.taken_over or unfinished or (opened and head.branches)):
+        left = opened is not None and bool(head.branches or self._is_littered(opened, head))
+        if ours and (self._grip.taken_over or left):
             # From here on the former holder cannot publish, should it still be alive somewhere, nor can a commit of its
             # that is still under way: the token is above every earlier one, so that something is always committed.
+            # A batch that failed before it wrote anything costs the table no commit, however many nights it fails.
             head = self._target.guard(self._grip.token, head.branches)
             if opened is not None:
                 self._target.sweep(opened.id)
@@ -101,6 +102,9 @@ class Recovery:
         verified = known.verified if known and known.receipt == head.receipt else None
         self._bring_up(known, head, head.receipt, verified)
         return head.receipt, verified
+
+    def _is_littered(self, opened: Batch, head: TargetHead) -> bool:
+        return not _is_published(opened, head.receipt) and self._target.is_littered(opened.id)
 
     def _judge_head(self, known: TableHead | None, head: TargetHead) -> None:
         receipt = head.receipt

@@ -413,9 +413,11 @@ def test_what_a_dead_run_left_goes_when_its_batch_is_gone_on_with(make: Callable
     assert len(story.on_disk()) == 2
     left = list((story.folder / "metadata").glob("*deadbeef*"))
     assert len(left) == 3
+    assert story.target.is_littered(batch.id)
 
     story.target.guard(2, ())
     story.target.sweep(batch.id)
+    assert not story.target.is_littered(batch.id)
     with pytest.raises(PublishRaceError):
         sleeper.publish(batch.base, late, make_receipt(batch))
     written = story.write(batch, payload)

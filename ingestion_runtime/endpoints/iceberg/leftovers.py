@@ -36,14 +36,19 @@ def remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+def has_folder(table: Table, batch_id: str) -> bool:
+    """Whether anything of a batch lies in the table's data."""
+    return Path(local_path(batch_location(table, batch_id))).is_dir()
+
+
 def sweep(table: Table, batch_id: str) -> None:
     """Remove what earlier attempts at a batch left, unless a snapshot of the table names it.
 
     Only after a commit that refuses the publish of those earlier attempts, should one still be under way.
     """
-    folder = Path(local_path(batch_location(table, batch_id)))
-    if not folder.is_dir():
+    if not has_folder(table, batch_id):
         return
+    folder = Path(local_path(batch_location(table, batch_id)))
     try:
         named = _named(table)
     except Exception:  # noqa: BLE001 - a snapshot that cannot say what it names, for whatever reason: nothing is removed

@@ -87,6 +87,16 @@ class IcebergTarget:
 
         return read_head(guard(self._catalog.pyiceberg(), self._existing(), token, drop))
 
+    def is_littered(self, batch_id: str) -> bool:
+        """Whether the batch's folder is there; see ``TargetTable.is_littered``."""
+        from ingestion_runtime.endpoints.iceberg.leftovers import has_folder
+        from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
+
+        if self._catalog.local:
+            with suppress(UnfitSnapshot):  # it lies elsewhere: nothing was written by this process
+                return has_folder(self._existing(), batch_id)
+        return False
+
     def sweep(self, batch_id: str) -> None:
         """Remove files that no snapshot came to name; see ``TargetTable.sweep``."""
         from ingestion_runtime.endpoints.iceberg.leftovers import sweep
