@@ -15,6 +15,11 @@ from tests.bench.systems import BENCH_PYTHON, PROJECT, clean_environment
 
 PAGE = PROJECT / "docs" / "explanation" / "speed.md"
 IMAGES = PROJECT / "docs" / "images"
+PICTURES = """![Seconds of every workload](../images/bench-workloads.svg)
+
+![Peak memory](../images/bench-memory.svg)
+
+![What more rows and more tables cost](../images/bench-growth.svg)"""
 BEGIN, END = "<!-- bench: begin, written by `make figures` -->", "<!-- bench: end -->"
 
 
@@ -61,7 +66,7 @@ def main() -> int:
     if not promises or any(promise.status == "not measured" for promise in promises):
         print(f"{source} is no complete bench: only one without BENCH_ONLY and BENCH_SYSTEMS is.", file=sys.stderr)
         return 1
-    PAGE.write_text(replaced(PAGE.read_text(), f"{told(book.about)}\n\n{markdown(book, promises)}"))
+    PAGE.write_text(replaced(PAGE.read_text(), f"{told(book.about)}\n\n{PICTURES}\n\n{markdown(book, promises)}"))
     draw(source, IMAGES)
     shutil.copyfile(source, IMAGES / "bench.json")
     return 0

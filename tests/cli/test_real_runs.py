@@ -279,12 +279,17 @@ def test_without_java_an_idle_run_still_succeeds(first: First, no_java: Mapping[
     assert statuses == {"public.things": ("skipped", 0), "public.changes": ("unchanged", 0)}
 
 
+@pytest.mark.parametrize("first", ["auto"], indirect=True)
+def test_without_java_nothing_is_missed_that_this_process_can_do(first: First, no_java: Mapping[str, str]) -> None:
+    """On the next load date a full table is due: it is read and published as ever."""
+    ended = first.lake.call("--load-date", "2026-07-02", *SOUND, "--output", "json", environment={**RIGHT, **no_java})
+    assert ended.code == 0
+    assert [table["status"] for table in ended.document["tables"]] == ["done", "unchanged"]
+
+
+@pytest.mark.parametrize("first", ["spark"], indirect=True)
 def test_without_java_only_what_needs_spark_fails(first: First, no_java: Mapping[str, str]) -> None:
     """On the next load date a full table is due and an scd1 table without news is not: one fails, one is done."""
-    if not first.uses_spark:
-        ended = first.lake.call("--load-date", "2026-07-02", *SOUND, "--output", "json", environment={**RIGHT, **no_java})
-        assert [table["status"] for table in ended.document["tables"]] == ["done", "unchanged"]
-        return
     before, known = locations(first.lake), batches(first.lake)
     ended = first.lake.call("--load-date", "2026-07-02", *SOUND, "--output", "json", environment={**RIGHT, **no_java})
     assert ended.code == 2
