@@ -4,12 +4,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, Row, insert
 from sqlalchemy.exc import IntegrityError
 
 from ingestion_runtime.model.batch import Lease, TableKey
 from ingestion_runtime.model.errors import LeaseHeldError
 from ingestion_runtime.model.state import Holder
+from ingestion_runtime.state import queries
+from ingestion_runtime.state.queries import naming
+from ingestion_runtime.state.rows import key_columns
 from ingestion_runtime.state.tables import LEASES
 from ingestion_runtime.state.times import database_now, from_text, to_text
 
@@ -27,38 +30,32 @@ class LeaseRows:
         Raises LeaseHeldError when its holder lives.
         """
         now = database_now(connection)
-        row = connection.execute(select(LEASES).where(_is_row_of(key))).one_or_none()
+        row = connection.execute(queries.LEASE, naming(key)).one_or_none()
         if row is None:
             return self._insert(connection, key, holder, floor, now)
         if not row.released and from_text(row.expires_at) > now:
             self._refuse_if_alive(key, row, holder)
         lease = Lease(key, holder.run_id, max(row.token, floor) + 1, taken_over=not row.released)
-        seen = and_(
-            _is_row_of(key),
-            LEASES.c.token == row.token,
-            LEASES.c.released == row.released,
-            # Its holder may have renewed it since it was read.
-            LEASES.c.expires_at == row.expires_at,
-        )
-        taken = connection.execute(update(LEASES).where(seen).values(self._values(lease, holder, now)))
+        seen = {"seen_token": row.token, "seen_released": row.released, "seen_expires_at": row.expires_at}
+        new = {f"new_{name}": value for name, value in self._values(lease, holder, now).items()}
+        taken = connection.execute(queries.TAKE, {**naming(key), **seen, **new})
         return lease if taken.rowcount == 1 else None
 
     def renew(self, connection: Connection, lease: Lease) -> bool:
         """Extend the lease; False when it is no longer the holder's."""
         expires = to_text(database_now(connection) + self._lifetime)
-        renewed = connection.execute(update(LEASES).where(_is_still(lease)).values(expires_at=expires))
+        renewed = connection.execute(queries.RENEW, {**_held(lease), "until": expires})
         return renewed.rowcount == 1
 
     def release(self, connection: Connection, lease: Lease) -> None:
         """Give the lease back, if it is still the holder's."""
-        connection.execute(update(LEASES).where(_is_still(lease)).values(released=True))
+        connection.execute(queries.RELEASE, _held(lease))
 
     def _insert(self, connection: Connection, key: TableKey, holder: Holder, floor: int, now: datetime) -> Lease | None:
         lease = Lease(key, holder.run_id, floor + 1, taken_over=False)
-        names = {"catalog": key.catalog, "schema_name": key.schema, "table_name": key.table}
         try:
             with connection.begin_nested():
-                connection.execute(insert(LEASES).values(**names, **self._values(lease, holder, now)))
+                connection.execute(insert(LEASES), {**key_columns(key), **self._values(lease, holder, now)})
         except IntegrityError:
             return None
         return lease
@@ -90,14 +87,5 @@ class LeaseRows:
         )
 
 
-def _is_row_of(key: TableKey) -> ColumnElement[bool]:
-    return and_(LEASES.c.catalog == key.catalog, LEASES.c.schema_name == key.schema, LEASES.c.table_name == key.table)
-
-
-def _is_still(lease: Lease) -> ColumnElement[bool]:
-    return and_(
-        _is_row_of(lease.key),
-        LEASES.c.token == lease.token,
-        LEASES.c.holder == lease.holder,
-        LEASES.c.released.is_(False),
-    )
+def _held(lease: Lease) -> dict[str, Any]:
+    return {**naming(lease.key), "held_token": lease.token, "held_by": lease.holder}

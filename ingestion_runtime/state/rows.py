@@ -1,10 +1,9 @@
 """Domain objects as rows of the state database and back."""
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, or_
+from sqlalchemy import Row
 
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey
@@ -12,8 +11,6 @@ from ingestion_runtime.model.cursor import Fingerprint
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.state import StateRecord, TableHead
 from ingestion_runtime.state.times import to_text
-
-_KEYS_A_QUERY = 100  # SQLite limits how deep a chain of ORs may be
 
 
 def key_columns(key: TableKey) -> dict[str, Any]:
@@ -24,22 +21,6 @@ def key_columns(key: TableKey) -> dict[str, Any]:
 def key_of(row: Row[Any]) -> TableKey:
     """Return the table that a row is about."""
     return TableKey(row.catalog, row.schema_name, row.table_name)
-
-
-def about(table: Table, keys: Iterable[TableKey]) -> ColumnElement[bool]:
-    """Return the condition that a row of ``table`` is about one of ``keys``."""
-    return or_(
-        *(
-            and_(table.c.catalog == key.catalog, table.c.schema_name == key.schema, table.c.table_name == key.table)
-            for key in keys
-        )
-    )
-
-
-def chunked(keys: Sequence[TableKey]) -> Iterable[Sequence[TableKey]]:
-    """Return the keys in portions that one query can hold."""
-    distinct = tuple(dict.fromkeys(keys))
-    return (distinct[start : start + _KEYS_A_QUERY] for start in range(0, len(distinct), _KEYS_A_QUERY))
 
 
 def record_row(record: StateRecord, event_seq: int, now: datetime) -> dict[str, Any]:

@@ -4,29 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, Engine, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, insert
 
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, Lease, TableKey
 from ingestion_runtime.model.errors import TerminalError, TransientError
 from ingestion_runtime.model.horizon import CursorSample
-from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, StateRecord, TableHead
-from ingestion_runtime.state import processes
+from ingestion_runtime.model.state import DayStatus, Holder, Phase, StateRecord, TableHead
+from ingestion_runtime.state import processes, queries
 from ingestion_runtime.state.database import Database
 from ingestion_runtime.state.lease_rows import LeaseRows
 from ingestion_runtime.state.leases import LIFETIME_SECONDS
 from ingestion_runtime.state.migrations import migrate
-from ingestion_runtime.state.rows import (
-    about,
-    batch_of,
-    batch_row,
-    chunked,
-    head_of,
-    head_row,
-    key_columns,
-    key_of,
-    record_row,
-)
+from ingestion_runtime.state.queries import chunked, naming
+from ingestion_runtime.state.rows import batch_of, batch_row, head_of, head_row, key_columns, key_of, record_row
 from ingestion_runtime.state.tables import BATCHES, EVENTS, SAMPLES, WATERMARKS
 from ingestion_runtime.state.times import to_text, utc_now
 
@@ -72,18 +63,9 @@ class SqlStateStore:
         done: dict[tuple[TableKey, str], str] = {}
         with self._database.read() as connection:
             for part in chunked(keys):
-                query = (
-                    select(EVENTS)
-                    .where(
-                        about(EVENTS, part),
-                        EVENTS.c.load_date == load_date,
-                        EVENTS.c.phase.in_([Phase.RAW.value, Phase.FINALIZE.value]),
-                        EVENTS.c.status == PhaseStatus.SUCCESS.value,
-                        EVENTS.c.batch_id.is_not(None),
-                    )
-                    .order_by(EVENTS.c.sequence, EVENTS.c.id)
-                )
-                done.update({(key_of(row), row.phase): row.batch_id for row in connection.execute(query)})
+                asked = {**naming(*part), "load_date": load_date}
+                found = connection.execute(queries.finished_phases(len(part)), asked)
+                done.update({(key_of(row), row.phase): row.batch_id for row in found})
         return {
             key: DayStatus(raw=done.get((key, Phase.RAW.value)), finalize=done.get((key, Phase.FINALIZE.value)))
             for key in keys
@@ -91,47 +73,31 @@ class SqlStateStore:
 
     def load_heads(self, keys: Sequence[TableKey]) -> Mapping[TableKey, TableHead]:
         """Return the head with the highest (sequence, insertion) of each table that has one."""
-        newer = WATERMARKS.alias("newer")
-        beaten = exists().where(
-            newer.c.catalog == WATERMARKS.c.catalog,
-            newer.c.schema_name == WATERMARKS.c.schema_name,
-            newer.c.table_name == WATERMARKS.c.table_name,
-            or_(
-                newer.c.sequence > WATERMARKS.c.sequence,
-                and_(newer.c.sequence == WATERMARKS.c.sequence, newer.c.id > WATERMARKS.c.id),
-            ),
-        )
         heads: dict[TableKey, TableHead] = {}
         with self._database.read() as connection:
             for part in chunked(keys):
-                query = select(WATERMARKS).where(about(WATERMARKS, part), ~beaten)
-                for row in connection.execute(query):
+                for row in connection.execute(queries.newest_heads(len(part)), naming(*part)):
                     heads[key_of(row)] = head_of(row, self._database.origin)
         return heads
 
     def append_head(self, head: TableHead) -> None:
         """Record a head; an older sequence is kept for the record and never wins."""
         row = head_row(head, self._clock())
-        self._database.commit(lambda connection: connection.execute(insert(WATERMARKS).values(row)))
+        self._database.commit(lambda connection: connection.execute(insert(WATERMARKS), row))
 
     def load_open_batches(self, keys: Sequence[TableKey]) -> Mapping[TableKey, Batch]:
         """Return the open batch of each table that has one."""
         batches: dict[TableKey, Batch] = {}
         with self._database.read() as connection:
             for part in chunked(keys):
-                query = select(BATCHES).where(about(BATCHES, part), BATCHES.c.outcome == "open")
-                for row in connection.execute(query.order_by(BATCHES.c.sequence)):
+                for row in connection.execute(queries.open_batches(len(part)), naming(*part)):
                     batches[key_of(row)] = batch_of(row, self._database.origin)
         return batches
 
     def last_sequence(self, key: TableKey) -> int:
         """Return the highest sequence that was ever published for the table; 0 before the first."""
-        published = and_(about(BATCHES, [key]), BATCHES.c.outcome == "published")
         with self._database.read() as connection:
-            highest = [
-                connection.execute(select(func.max(table.c.sequence)).where(condition)).scalar_one()
-                for table, condition in ((BATCHES, published), (WATERMARKS, about(WATERMARKS, [key])))
-            ]
+            highest = [connection.execute(query, naming(key)).scalar_one() for query in queries.LAST_SEQUENCES]
         return max((int(value) for value in highest if value is not None), default=0)
 
     def open_batch(self, batch: Batch) -> None:
@@ -149,7 +115,7 @@ class SqlStateStore:
 
         def settle(connection: Connection) -> None:
             if head is not None:
-                connection.execute(insert(WATERMARKS).values(head_row(head, self._clock())))
+                connection.execute(insert(WATERMARKS), head_row(head, self._clock()))
             if records:
                 self._append(connection, records)
             self._close_batch(connection, batch, outcome)
@@ -158,9 +124,8 @@ class SqlStateStore:
 
     def load_samples(self, key: TableKey) -> tuple[CursorSample, ...]:
         """Return the cursor samples kept for a table, oldest first."""
-        query = select(SAMPLES.c.document).where(about(SAMPLES, [key])).order_by(SAMPLES.c.taken_at, SAMPLES.c.id)
         with self._database.read() as connection:
-            documents = connection.execute(query).scalars().all()
+            documents = connection.execute(queries.KEPT_SAMPLES, naming(key)).scalars().all()
         place = f"{self._database.origin}, samples of {key},"
         return tuple(load_document(CursorSample, document, place) for document in documents)
 
@@ -169,7 +134,7 @@ class SqlStateStore:
         rows = [{**key_columns(key), "taken_at": s.taken_at, "document": dump_document(s)} for s in samples]
 
         def keep(connection: Connection) -> None:
-            connection.execute(delete(SAMPLES).where(about(SAMPLES, [key])))
+            connection.execute(queries.DROP_SAMPLES, naming(key))
             if rows:
                 connection.execute(insert(SAMPLES), rows)
 
@@ -205,8 +170,7 @@ class SqlStateStore:
         connection.execute(insert(EVENTS), rows)
 
     def _open_batch(self, connection: Connection, batch: Batch) -> None:
-        query = select(BATCHES).where(about(BATCHES, [batch.key]), BATCHES.c.outcome == "open")
-        for row in connection.execute(query):
+        for row in connection.execute(queries.open_batches(1), naming(batch.key)):
             if batch_of(row, self._database.origin) == batch:
                 return
             raise TerminalError(
@@ -215,17 +179,14 @@ class SqlStateStore:
                 open=row.batch_id,
                 batch=batch.id,
             )
-        connection.execute(insert(BATCHES).values(batch_row(batch, self._clock())))
+        connection.execute(insert(BATCHES), batch_row(batch, self._clock()))
 
     def _close_batch(self, connection: Connection, batch: Batch, outcome: str) -> None:
-        closed = connection.execute(
-            update(BATCHES)
-            .where(BATCHES.c.batch_id == batch.id, BATCHES.c.outcome == "open")
-            .values(outcome=outcome, closed_at=to_text(self._clock()))
-        )
+        ended = {"batch": batch.id, "ended_as": outcome, "ended_at": to_text(self._clock())}
+        closed = connection.execute(queries.CLOSE, ended)
         if closed.rowcount == 1:
             return
-        found = connection.execute(select(BATCHES.c.outcome).where(BATCHES.c.batch_id == batch.id)).scalar()
+        found = connection.execute(queries.OUTCOME, {"batch": batch.id}).scalar()
         if found != outcome:
             raise TerminalError(
                 f"Batch {batch.id} of {batch.key} cannot be closed as {outcome}: it is {found or 'not known here'}.",
@@ -242,5 +203,5 @@ def _require_outcome(outcome: str) -> None:
 
 
 def _last_event(connection: Connection, run_id: str) -> int:
-    highest = connection.execute(select(func.max(EVENTS.c.event_seq)).where(EVENTS.c.run_id == run_id)).scalar_one()
+    highest = connection.execute(queries.LAST_EVENT, {"run": run_id}).scalar_one()
     return int(highest or 0)

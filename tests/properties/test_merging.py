@@ -240,7 +240,7 @@ def lake(story: Story) -> Iterator[tuple[Path, Table]]:
         marks = {MARK: pa.timestamp("us", "UTC")} if story.spec.deletes is Deletes.SOFT else {}
         fields = [pa.field(name, kind) for name, kind in {**story.columns, **INGEST_TYPES, **marks}.items()]
         schema = pa.schema(fields)
-        create(catalog, plan_creation(catalog, ("s", "t"), schema, story.spec.partition, "zstd"))
+        create(catalog, plan_creation(catalog, ("s", "t"), None, schema, story.spec.partition, "zstd"))
         table = catalog.load_table(("s", "t"))
         table.append(schema.empty_table())
         yield Path(folder), table

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, text
@@ -58,7 +59,7 @@ class IcebergCatalog:
         self._session = session
         self._database = database_of(spec)
         self._lock = threading.Lock()
-        self._namespaces: set[tuple[str, ...]] = set()
+        self._folders: dict[tuple[str, ...], str | None] = {}
         self._engine: Engine | None = None
         self._sql_client: Catalog | None = None
         self._jvm_client: JvmCatalog | None = None
@@ -112,22 +113,32 @@ class IcebergCatalog:
                     raise self._database.translate(error) from error
             return self._sql_client
 
-    def create_namespace(self, identifier: tuple[str, ...]) -> None:
-        """Create the table's namespace unless it is there; several tables and processes may want it at once."""
-        catalog = self.pyiceberg()
+    def create_namespace(self, identifier: tuple[str, ...]) -> str | None:
+        """Create the table's namespace unless it is there, and return where the table would lie (None: the catalog decides).
+
+        Several tables and processes may want the namespace at once.
+        """
+        namespace, catalog = identifier[:-1], self.pyiceberg()
         with self._lock:
-            if identifier[:-1] in self._namespaces:
-                return
-            try:
-                catalog.create_namespace_if_not_exists(identifier[:-1])
-                self._namespaces.add(identifier[:-1])
-            except IntegrityError:
-                # Another process was faster: its row is the one we wanted.
-                return
-            except DBAPIError as error:
-                if self._database is None:
-                    raise
-                raise self._database.translate(error) from error
+            if namespace not in self._folders:
+                try:
+                    # Another process may be faster: then its row is the one we wanted.
+                    with suppress(IntegrityError):
+                        catalog.create_namespace_if_not_exists(namespace)
+                    self._folders[namespace] = self._folder(catalog, namespace)
+                except DBAPIError as error:
+                    if self._database is None:
+                        raise
+                    raise self._database.translate(error) from error
+            folder = self._folders[namespace]
+        return None if folder is None else f"{folder}/{identifier[-1]}"
+
+    def _folder(self, catalog: "Catalog", namespace: tuple[str, ...]) -> str | None:
+        """Return where tables of a namespace lie; pyiceberg would ask for each of them anew, by two queries."""
+        if not self.local:
+            return None
+        told = catalog.load_namespace_properties(namespace).get("location")
+        return (told or f"{self._spec.warehouse.rstrip('/')}/{'.'.join(namespace)}").rstrip("/")
 
     def close(self) -> None:
         """Close connections."""

@@ -41,6 +41,7 @@ class Creation:
 def plan_creation(
     catalog: Catalog,
     identifier: tuple[str, ...],
+    location: str | None,
     schema: pa.Schema,
     partition: Sequence[PartitionField],
     codec: str,
@@ -49,7 +50,11 @@ def plan_creation(
     properties = {**PROPERTIES, "write.parquet.compression-codec": codec}
     columns = numbered_schema(schema)
     transaction = catalog.create_table_transaction(
-        identifier, schema=columns, partition_spec=_partition_spec(columns, partition), properties=properties
+        identifier,
+        schema=columns,
+        location=location,
+        partition_spec=_partition_spec(columns, partition),
+        properties=properties,
     )
     # pyiceberg shows what the metadata will be, but not where the table will lie.
     return Creation(transaction, transaction._table)

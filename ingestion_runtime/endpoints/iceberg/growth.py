@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
@@ -220,12 +221,25 @@ def _landed(kind: IcebergType) -> pa.DataType | None:
 
 def iceberg_types(schema: pa.Schema) -> dict[str, IcebergType]:
     """Return the Iceberg type of every column."""
-    return {field.name: field.field_type for field in numbered_schema(schema).fields}
+    return {field.name: _iceberg_type(field.type) for field in schema}
 
 
 def numbered_schema(schema: pa.Schema) -> Schema:
-    """Return the columns as a new table gets them: optional, with ids from 1 in their order."""
-    return pyarrow_to_schema(numbered(schema, {name: place for place, name in enumerate(schema.names, start=1)}))
+    """Return the columns as a new table gets them: with ids from 1 in their order, required where no NULL may be."""
+    return Schema(
+        *(
+            NestedField(field_id=place, name=field.name, field_type=_iceberg_type(field.type), required=not field.nullable)
+            for place, field in enumerate(schema, start=1)
+        )
+    )
+
+
+@lru_cache
+def _iceberg_type(kind: pa.DataType) -> IcebergType:
+    # pyiceberg walks through a whole schema (1 ms for 17 columns), several times a table: each type is asked for once.
+    column = numbered(pa.schema([pa.field("column", kind)]), {"column": 1})
+    (field,) = pyarrow_to_schema(column).fields
+    return field.field_type
 
 
 def _holds(holder: IcebergType, held: IcebergType) -> bool:

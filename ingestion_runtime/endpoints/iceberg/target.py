@@ -242,9 +242,9 @@ class IcebergTarget:
         """Create the table; or only plan to, and return None, where the first publish can do it in its own commit."""
         from ingestion_runtime.endpoints.iceberg.creation import create, plan_creation
 
-        self._catalog.create_namespace(self._identifier)
+        location = self._catalog.create_namespace(self._identifier)
         catalog = self._catalog.pyiceberg()
-        creation = plan_creation(catalog, self._identifier, schema, self._table.partition, self._tools.codec)
+        creation = plan_creation(catalog, self._identifier, location, schema, self._table.partition, self._tools.codec)
         if not self._catalog.local:
             return create(catalog, creation)
         if self._has_leftovers(creation):
