@@ -14,6 +14,7 @@ from tests.bench.figures import FLOORS, LABELS, OURS, WORKLOADS, Book, Series
 from tests.bench.promises import IDLE_SECONDS, IDLE_TABLES, PEAK_MIB, TABLE_COUNTS, TABLES, TABLES_SECONDS, row_counts
 
 BLUE, ORANGE, GREY, RED = "#2563eb", "#d97706", "#9ca3af", "#dc2626"
+MOST_WORDS = 24
 GROWING = {"arrow": BLUE, "plain-4": ORANGE, "dlt": "#059669"}
 # The same figures give the same file: no date, no random names, text as text.
 STYLE = {
@@ -39,12 +40,16 @@ def bars(axes: Any, series: Sequence[Series], figure: Callable[[Series], float],
     """One bar for each system, the shortest of its kind first; the promised bound as a line."""
     for place, one in enumerate(series):
         axes.barh(place, figure(one), color=colour(one), height=0.7)
-        note = "" if one.good else " failed" if one.worst.failure else " WRONG"
-        axes.annotate(f" {figure(one):,.1f}{note}", (figure(one), place), va="center", fontsize=8)
+        note = "" if one.good else f" {one.worst.failure[:MOST_WORDS]}" if one.worst.failure else " WRONG"
+        text = f"{figure(one):,.{0 if unit.startswith('MiB') else 1}f}{note}"
+        # On white, and above the line of the bound.
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        at = {"xy": (figure(one), place), "xytext": (4, 0), "textcoords": "offset points"}
+        axes.annotate(text, **at, va="center", fontsize=8, bbox=box, zorder=3)
     axes.set_yticks(range(len(series)), [LABELS[one.system] for one in series])
     axes.invert_yaxis()
     axes.set_xlabel(unit)
-    axes.margins(x=0.15)
+    axes.margins(x=0.2)
     axes.grid(axis="x", alpha=0.3)
     if bound is not None:
         axes.axvline(bound, color="black", linestyle="--", linewidth=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.figures import Book, Sample, Series, spread
-from tests.bench.page import BEGIN, END, replaced
+from tests.bench.page import BEGIN, BEGIN_LINE, END, END_LINE, IMAGES, PAGE, README, headline, replaced
 from tests.bench.report import grouped, markdown, row
 
 ABOUT = {"version": 1, "settings": {"rows": 10, "repeat": 3}}
@@ -88,6 +88,15 @@ def test_markdown_survives_what_a_program_printed(tmp_path: Path) -> None:
 def test_the_page_is_replaced_between_its_marks_only() -> None:
     """What people wrote around the figures stays."""
     page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert replaced(page, "new\n") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert replaced(page, "\nnew\n") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
     with pytest.raises(ValueError, match="the page has no"):
         replaced("no marks", "new")
+
+
+def test_readme_and_page_show_the_bench_whose_figures_lie_beside_the_charts() -> None:
+    """Nobody edits them by hand: the sentence, the verdicts and every median are those of ``bench.json``."""
+    book = Book.read(IMAGES / "bench.json")
+    assert f"{BEGIN_LINE}{headline(book)}{END_LINE}" in README.read_text()
+    page = PAGE.read_text()
+    assert all(f"| {promise['text']} |" in page for promise in book.promises)
+    assert all(f"{series.seconds:.2f}" in page for series in book.all())
