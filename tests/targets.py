@@ -88,14 +88,23 @@ class IcebergPlace:
         """The session in which the catalog is known."""
         return self.session.session()
 
-    def open(self, table: TableSpec, *, allow_missing: bool = False) -> IcebergTarget:
+    def open(
+        self,
+        table: TableSpec,
+        *,
+        allow_missing: bool = False,
+        switch: EngineSwitch | None = None,
+        most_rewritten: int = 4 * 2**30,
+        sql_mb: int = 128,
+    ) -> IcebergTarget:
         self.close()  # idle connections of earlier clients: a server has only so many
         catalog = IcebergCatalog(self.spec, self.tool.session)
         self._opened.append(catalog)
         if allow_missing:
             table = replace(table, policy=SchemaPolicy(dropped=OnChange.EVOLVE))
         writer = BranchWriter(self.session, catalog.name, catalog.identifier(table), table)
-        return IcebergTarget(catalog, table, writer, switch_to(self.engine, table), local_tools(self.root))
+        switch = switch or switch_to(self.engine, table)
+        return IcebergTarget(catalog, table, writer, switch, local_tools(self.root, sql_mb), most_rewritten)
 
     def catalog(self) -> SqlCatalog:
         """A client of our own."""
@@ -204,9 +213,9 @@ def switch_to(engine: Engine, table: TableSpec) -> EngineSwitch:
     )
 
 
-def local_tools(root: Path) -> LocalTools:
+def local_tools(root: Path, sql_mb: int = 128) -> LocalTools:
     """Return what a target needs to write in this process."""
-    return LocalTools(ParquetSettings(), LocalSql(128, str(root / "spill")), LocalFiles())
+    return LocalTools(ParquetSettings(), LocalSql(sql_mb, str(root / "spill")), LocalFiles())
 
 
 def tool_of(spec: CatalogSpec, root: Path, spark: SparkSession | None) -> SparkTool:

@@ -11,6 +11,9 @@ from ingestion_runtime.tools.hdfs import storage_fault
 _FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded")
 _BUSY = ("database is locked", "SQLITE_BUSY", "CommitFailedException")
 _LOST_ENGINE = ("Py4JNetworkError", "Py4JJavaServerError", "ConnectionRefusedError", "ConnectionResetError")
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+# A catalog's error goes on with its statement and the values of it.
+_STATEMENT = ("[SQL: ", "[parameters: ", "(Background on this error at")
 # What py4j says when the JVM dies while it looks a class up.
 _LOST_CLASS = "does not exist in the JVM"
 _MESSAGE_LENGTH = 600
@@ -38,6 +41,12 @@ def _name(error: Exception, table: str) -> IngestionError:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or any(words in str(error) for words in _FULL):
         return TransientError(f"{table}: the disk is full ({text}).", remedy="Free space, then run again.", table=table)
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+        return TerminalError(
+            f"{table}: this process is not allowed to ({text}).",
+            remedy="Let the user of the run read and write there, or mount it for writing; then run again.",
+            table=table,
+        )
     if any(words in str(error) for words in _BUSY):
         return TransientError(
             f"{table}: the catalog was busy ({text}).", remedy="Nothing was published; run again.", table=table
@@ -70,5 +79,5 @@ def stack_text(raised: Exception) -> str:
 def _first_lines(error: Exception) -> str:
     # A Java stack goes to the event log; people need its first sentence.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = " ".join(line for line in lines[:4] if not line.startswith("at "))
+    kept = " ".join(line for line in lines[:4] if not line.startswith(("at ", *_STATEMENT)))
     return kept[:_MESSAGE_LENGTH].rstrip(".")

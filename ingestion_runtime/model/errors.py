@@ -4,7 +4,8 @@
     ├── ConfigError            exit 2: configuration, usage or credentials; nothing was touched
     ├── TerminalError          exit 1: the table failed for good, a rerun alone will not help
     │   ├── StaleMainError     someone else moved the target
-    │   └── RefusedBatchError  what was staged must not be published; the next run reads again
+    │   ├── RefusedBatchError  what was staged must not be published; the next run reads again
+    │   └── OutgrownError      more memory was needed than this process may use; another engine may do it
     ├── TransientError         exit 3: worth a retry (unreachable, disk full)
     │   ├── PublishRaceError   a compare-and-set was refused
     │   ├── OversizedReadError a read was too large for memory or time; smaller ones may not be
@@ -60,6 +61,10 @@ class OversizedReadError(TransientError):
 
 class RefusedBatchError(TerminalError):
     """What a batch staged must not be published. It is given up, and the next run reads the source again."""
+
+
+class OutgrownError(TerminalError):
+    """Work in this process needed more memory than it may use. Nothing of it was published; another engine may do it."""
 
 
 class SpoiltBatchError(TransientError):

@@ -166,7 +166,7 @@ class Publisher:
         if head is not None and head.receipt is not None and head.receipt.batch_id == receipt.batch_id:
             return head.location
         raise OutcomeUnknownError(
-            f"{self._table}: the commit of batch {receipt.batch_id} was not answered ({type(error).__name__}: {error}).",
+            f"{self._table}: the commit of batch {receipt.batch_id} was not answered ({_told(error)}).",
             remedy="Run again: the table's receipt tells the next run whether it happened.",
             batch=receipt.batch_id,
         ) from error
@@ -182,8 +182,9 @@ def require_base(batch: Batch, head: TargetHead, fence: int, table: str) -> None
         )
     found = head.receipt.batch_id if head.receipt else None
     if found != batch.base:
+        what = "the table was dropped or replaced" if found is None else f"another run published batch {found}"
         raise TransientError(
-            f"{table}: another run published batch {found} while batch {batch.id} was under way.",
+            f"{table}: {what} while batch {batch.id} was under way.",
             remedy="Run again; the new run starts from there.",
             batch=batch.id,
         )
@@ -199,6 +200,12 @@ def damaged(table: str, damage: str) -> StaleMainError:
         table=table,
         damage=damage,
     )
+
+
+def _told(error: Exception) -> str:
+    """Return what an error says in one line: a catalog's own goes on with its statement and every parameter of it."""
+    text = error.message if isinstance(error, IngestionError) else f"{type(error).__name__}: {error}"
+    return text.strip().split("\n", 1)[0].rstrip(".")
 
 
 def _nothing(head: TargetHead) -> Written:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import pytest
 
@@ -467,6 +468,43 @@ def test_postgresql_tables_without_a_grant_are_named(postgres: Any) -> None:
     for schema, words in (("closed", "schema closed"), ("public", "table t")):
         with pytest.raises(TerminalError, match=f"permission denied for {words}.*Grant"):
             source.incremental(CursorType.INT, schema=schema).count_rows(window)
+
+
+def test_postgresql_tables_are_described_while_somebody_alters_one(postgres: Any) -> None:
+    """A whole run is described in one question: it may not wait for the lock on one of its tables."""
+    postgres.psql("CREATE TABLE t (c int); CREATE TABLE other (c int)")
+    spec = ConnectionSpec(
+        "shop", "postgresql", postgres.database, postgres.host, postgres.port, postgres.user, Reference(postgres.password)
+    )
+    database = Database(spec, dialect_for("postgresql"))
+    tables = [TableSpec("public", name, "full", "shop") for name in ("t", "other")]
+    with (
+        psycopg.connect(
+            host=postgres.host,
+            port=postgres.port,
+            dbname=postgres.database,
+            user=postgres.user,
+            password=postgres.password,
+        ) as locker,
+        database.connect() as connection,
+    ):
+        locker.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        connection.execute("SET lock_timeout = '1s'")
+        assert set(database.dialect.describe_tables(connection, tables)) == {"public.t", "public.other"}
+    database.close()
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("0", "5min"), ("'7s'", "7s")])
+def test_postgresql_locks_are_waited_for_as_long_as_the_role_says_and_never_for_ever(
+    postgres: Any, theirs: str, ours: str
+) -> None:
+    postgres.psql(f"ALTER ROLE {postgres.user} IN DATABASE {postgres.database} SET lock_timeout = {theirs}")
+    spec = ConnectionSpec(
+        "shop", "postgresql", postgres.database, postgres.host, postgres.port, postgres.user, Reference(postgres.password)
+    )
+    database = Database(spec, dialect_for("postgresql"))
+    assert database.rows("SHOW lock_timeout") == [(ours,)]
+    database.close()
 
 
 def test_postgresql_that_restarts_is_reached_again(postgres: Any) -> None:

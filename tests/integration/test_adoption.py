@@ -1,5 +1,6 @@
 """Staged files that become files of an Iceberg table: read by Spark, changed by Spark, expired by Spark."""
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -17,10 +18,12 @@ from pyiceberg.table import Table
 from pyiceberg.table.update import SetLocationUpdate
 from pyspark.sql import SparkSession
 
+from ingestion_runtime.endpoints.engine import EngineChoice, EngineFacts, EngineSwitch
 from ingestion_runtime.endpoints.iceberg.snapshot_files import local_path
 from ingestion_runtime.endpoints.iceberg.target import IcebergTarget
 from ingestion_runtime.model.batch import Batch, WriteMode
-from ingestion_runtime.model.errors import PublishRaceError
+from ingestion_runtime.model.errors import ConfigError, OutgrownError, PublishRaceError, TerminalError
+from ingestion_runtime.model.policy import OnChange, SchemaPolicy
 from ingestion_runtime.model.spec import Deletes, Engine, PartitionField, TableSpec
 from ingestion_runtime.model.target import Payload, Written
 from tests.batches import data_of, make_batch, make_payload, make_receipt
@@ -528,6 +531,144 @@ def test_a_merge_that_changes_nothing_writes_nothing(make: Callable[..., Story])
     assert not written.changed
     assert (story.on_disk(), story.table.metadata.current_snapshot_id) == (before, snapshot)
     story.must_hold(PEOPLE)
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_history_of_which_maintenance_left_both_ends_is_judged_by_what_happened(
+    make: Callable[..., Story], *, foreign: bool
+) -> None:
+    """Snapshots between the last publish and main are expired; former metadata still tells whether they were compactions."""
+    story = make("scd1")
+    story.replace(PEOPLE)
+    if foreign:
+        story.sql(f"INSERT INTO {story.name} SELECT * FROM {story.name}")
+    for _ in range(2):
+        story.sql(f"CALL lake.system.rewrite_data_files(table => '{story.name}', options => map('rewrite-all', 'true'))")
+    story.sql(f"CALL lake.system.expire_snapshots(table => '{story.name}', older_than => now(), retain_last => 1)")
+    current = story.table.current_snapshot()
+    assert current is not None
+    assert current.parent_snapshot_id not in {snapshot.snapshot_id for snapshot in story.table.snapshots()}
+
+    head = story.place.open(story.spec).head()
+
+    assert head is not None
+    if foreign:
+        assert "someone else wrote to it" in (head.damage or "")
+    else:
+        assert head.damage is None
+        story.merge(OTHERS)
+        story.must_hold(PEOPLE, OTHERS)
+
+
+@pytest.mark.parametrize("name", ["ingest_pos", "ingest_file", "c0", "path", "value"])
+def test_a_merge_finds_its_rows_whatever_the_key_is_called(make: Callable[..., Story], name: str) -> None:
+    """Names that the merge might use for its own columns stand for the source's."""
+    story = make("scd1", primary_keys=(name,))
+    before = pa.table({name: [31, 32, 33], "v": ["a", "b", "c"]})
+    after = pa.table({name: [32, 33, 34], "v": ["B", "C", "D"]})
+    story.merge(before)
+
+    story.merge(after)
+
+    story.must_hold(before.slice(0, 1), after)
+
+
+@pytest.mark.parametrize("mode", ["full", "scd1"])
+def test_a_table_with_a_column_that_never_lands_is_left_to_spark(make: Callable[..., Story], mode: str) -> None:
+    """Someone else added it, and the policy leaves it alone."""
+    story = make(mode, policy=SchemaPolicy(dropped=OnChange.IGNORE))
+    story.replace(PEOPLE)
+    story.sql(f"ALTER TABLE {story.name} ADD COLUMN tags ARRAY<STRING>")
+    batch = story.batch(WriteMode.MERGE if mode == "scd1" else WriteMode.REPLACE)
+    payload = story.stage(batch, OTHERS)
+
+    with pytest.raises(ConfigError, match="the table has a column of type list<string>"):
+        story.write(batch, payload)
+
+    story.target = IcebergPlace(story.place.root, story.place.spark).open(story.spec)
+    story.publish(batch, payload)
+    expected = data_of(pa.concat_tables([PEOPLE, OTHERS]) if mode == "scd1" else OTHERS)
+    assert story.sql(f"SELECT id, name FROM {story.name} ORDER BY id") == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "staged", "by_spark"),
+    [
+        (Engine.AUTO, 0, 1, True),
+        (Engine.AUTO, 2**30, 1, False),  # much more than was staged, and yet not much
+        (Engine.AUTO, 0, 2_000, False),  # much, and not so much more than was staged
+        (Engine.ARROW, 0, 1, False),  # asked for
+    ],
+)
+def test_a_merge_that_would_write_far_more_than_was_staged_is_left_to_spark(
+    make: Callable[..., Story], wanted: Engine, most: int, staged: int, *, by_spark: bool
+) -> None:
+    """More than a limit, and more than 64 times what was staged; the reason is told, and nothing of the try is left."""
+    story = make("scd1")
+    noise = [random.Random(number).randbytes(300) for number in range(2_000)]  # noqa: S311 - a sample, no secret
+    story.replace(pa.table({"id": range(2_000), "name": noise}))
+    told: list[tuple[str, EngineChoice]] = []
+    facts = EngineFacts(story.spec.name, wanted, "sqlite", True, (), "local[2]", None, 512)
+    switch = EngineSwitch(lambda: facts, lambda step, choice: told.append((step, choice)))
+    story.target = story.place.open(story.spec, switch=switch, most_rewritten=most)
+
+    written = story.merge(pa.table({"id": range(staged), "name": [b"new"] * staged}))
+
+    assert (written.found, written.total) == (staged, 2_000)
+    assert bool(story.entries(ManifestContent.DELETES)) is by_spark
+    reasons = [choice.reason for step, choice in told if step == "write"]
+    assert [reason.endswith("where Spark writes what differs") for reason in reasons] == [True] * by_spark
+    assert (story.folder / "data" / str(story.base)).exists() is not by_spark
+    assert {row["id"] for row in story.seen_by_spark() if row["name"] == b"new"} == set(range(staged))
+
+
+@pytest.mark.parametrize("wanted", [Engine.AUTO, Engine.ARROW])
+def test_a_merge_that_needs_more_memory_than_there_is_goes_to_spark_unless_asked_for(
+    make: Callable[..., Story], wanted: Engine
+) -> None:
+    """With auto: the reason is told, and nothing of the try is left. With arrow it is refused with what to do."""
+    story = make("scd1")
+    keys = [f"{number:02000}" for number in range(10_000)]
+    story.replace(pa.table({"id": keys, "name": [b"old"] * 10_000}))
+    told: list[tuple[str, EngineChoice]] = []
+    facts = EngineFacts(story.spec.name, wanted, "sqlite", True, (), "local[2]", None, 1)
+    switch = EngineSwitch(lambda: facts, lambda step, choice: told.append((step, choice)))
+    story.target = story.place.open(story.spec, switch=switch, sql_mb=1)
+    before = story.on_disk()
+    changes = pa.table({"id": keys[5_000:], "name": [b"new"] * 5_000})
+
+    if wanted is Engine.ARROW:
+        with pytest.raises(OutgrownError, match=r"Raise runtime\.memory_mb"):
+            story.merge(changes)
+        assert story.on_disk() == before
+        return
+    written = story.merge(changes)
+    assert (written.found, written.total) == (5_000, 10_000)
+    assert [(step, choice.engine) for step, choice in told] == [("table", Engine.ARROW), ("write", Engine.SPARK)]
+    assert "1 MiB of memory were too small" in told[1][1].reason
+    assert not (story.folder / "data" / str(story.base)).exists()
+
+
+def test_a_table_whose_metadata_are_gone_says_what_was_lost_and_how_to_go_on(make: Callable[..., Story]) -> None:
+    """A warehouse that is not mounted, or was removed: --reload alone cannot help as long as the catalog names the table."""
+    story = make()
+    story.replace(PEOPLE)
+    Path(local_path(story.table.metadata_location)).unlink()
+
+    with pytest.raises(TerminalError, match=r"the warehouse has lost its metadata.*is it mounted.*drop the table"):
+        story.place.open(story.spec).head()
+
+
+def test_a_table_of_a_format_whose_commits_cannot_be_written_is_refused_at_once(make: Callable[..., Story]) -> None:
+    """Before a row is read or written: no engine could publish it."""
+    story = make("scd1")
+    story.replace(PEOPLE)
+    story.sql(f"ALTER TABLE {story.name} SET TBLPROPERTIES ('format-version' = '3')")
+
+    with pytest.raises(TerminalError, match="has format 3") as refused:
+        story.place.open(story.spec).head()
+
+    assert "--reload" in refused.value.remedy
 
 
 def test_a_snapshot_that_someone_added_meanwhile_refuses_the_publish(make: Callable[..., Story]) -> None:

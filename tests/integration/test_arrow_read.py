@@ -7,6 +7,8 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from ingestion_runtime.endpoints.jdbc.arrow_reader import ArrowReader
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
+from ingestion_runtime.model.cursor import CursorType, Interval, Slice, Watermark
 from ingestion_runtime.model.endpoint import IngestColumns
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
@@ -25,6 +28,7 @@ from ingestion_runtime.tools.files import LocalFiles
 from ingestion_runtime.tools.parquet_writer import ParquetSettings
 from tests.lake import PROJECT
 from tests.readings import Streaming, streaming_in, table_of
+from tests.servers.mariadb import MariaDatabase
 from tests.servers.postgresql import PostgresDatabase
 
 # Two parts of 16 MiB at the least: several connections read it.
@@ -127,6 +131,14 @@ def test_a_read_is_cut_only_where_that_pays(reading: Streaming, postgres: Postgr
     assert whole == cuts_of(reading, postgres, "parted", "filling <> 'y'")
     assert [cuts_of(reading, postgres, name) for name in ("small", "seen", "parent")] == [(), (), ()]
     assert cuts_of(reading, postgres, "parted", "id BETWEEN 5 AND 9") == ()
+
+
+def test_a_vacuumed_table_with_a_key_is_cut_as_well(reading: Streaming, postgres: PostgresDatabase) -> None:
+    """Its rows could be counted in the index of the key alone; they are read where they lie."""
+    postgres.psql(f"{PARTED} ALTER TABLE parted ADD PRIMARY KEY (id)")
+    postgres.psql("CHECKPOINT", superuser=True)  # what is not on disk yet cannot be told to be visible to all
+    postgres.psql("VACUUM ANALYZE parted")
+    assert len(cuts_of(reading, postgres, "parted")) == 2
 
 
 def test_no_row_changes_its_place_between_the_cut_and_the_reads(reading: Streaming, postgres: PostgresDatabase) -> None:
@@ -299,3 +311,106 @@ def test_a_value_that_turned_bad_is_named_by_what_reads_it(tmp_path: Path) -> No
         "column 'ok' (BOOLEAN): 1 values are neither",
     ):
         assert words in failure.message
+
+
+def test_a_table_that_was_not_held_to_the_end_of_its_read_is_not_read(
+    reading: Streaming, postgres: PostgresDatabase
+) -> None:
+    """Once its holder is gone the table can be emptied, and an older view then finds nothing, without an error."""
+    postgres.psql("CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 1000)")
+    source = reading.source(postgres, table_of("t"))
+    extract, database = source.read_full(), source._database
+    end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE query LIKE 'EXPLAIN SELECT id FROM t%'"
+
+    def read_unheld() -> None:
+        with database.snapshot("SELECT id FROM t") as snapshot:
+            assert postgres.psql(end) == "t"
+            postgres.psql("TRUNCATE t")
+            extract.reader.read(extract, snapshot, None, str(reading.root / "out"))
+
+    with pytest.raises(TransientError, match="terminating connection"):
+        read_unheld()
+    assert ids_in(reading.root / "out") == []  # what would have been published
+
+
+def test_a_view_whose_holder_is_gone_is_worth_a_retry(reading: Streaming, postgres: PostgresDatabase) -> None:
+    """Its name then says nothing to the server, which does not know why."""
+    database = reading.source(postgres, table_of("t"))._database
+    with database.snapshot("SELECT 1") as snapshot:
+        join = snapshot.join
+    with pytest.raises(TransientError, match="snapshot"), database.stream(join):
+        pass
+
+
+def test_no_timeout_of_idle_transactions_ends_a_read(reading: Streaming, postgres: PostgresDatabase) -> None:
+    """What a connection has sent to its end is still being written; the other one is still being read."""
+    role = f"ALTER ROLE {postgres.user} IN DATABASE {postgres.database}"
+    postgres.psql(f"{role} SET idle_in_transaction_session_timeout = '1min'")
+    setting = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'idle_in_transaction_session_timeout'"
+    (landed,) = reading.land(reading.source(postgres, table_of("q", query_sql=setting))).glob("*.parquet")
+    assert pq.read_table(landed)["setting"].to_pylist() == ["0"]
+
+
+def test_rows_that_a_policy_hides_are_not_passed_over_in_silence(reading: Streaming, postgres: PostgresDatabase) -> None:
+    """They would be missing, and with ``deletes`` they would be deleted in the target; the owner's view shows all."""
+    postgres.psql(
+        f"""CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 10); CREATE VIEW seen AS SELECT * FROM t;
+        ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON t USING (id < 4);
+        GRANT SELECT ON t, seen TO {postgres.user}""",
+        superuser=True,
+    )
+    with pytest.raises(TerminalError, match=r"row-level security policy.*BYPASSRLS"):
+        reading.land(reading.source(postgres, table_of("t")))
+    assert ids_in(reading.land(reading.source(postgres, table_of("seen")))) == list(range(1, 11))
+
+
+def test_ranks_are_those_of_the_cursor_whatever_its_name(reading: Streaming, mariadb: MariaDatabase) -> None:
+    """MariaDB would order by the column that the statement calls c0, which is another one."""
+    mariadb.client("CREATE TABLE t (c1 int, c0 varchar(9)); INSERT INTO t VALUES (1, 'z'), (2, 'm'), (3, 'a')")
+    for table in (TableSpec(mariadb.database, "t", "full", "shop"), table_of("q", query_sql="SELECT * FROM t")):
+        ranked = replace(table, incremental_column="c0", incr_col_type=CursorType.TEXT)
+        window = Interval(Watermark(CursorType.TEXT, ""), Watermark(CursorType.TEXT, "zz"))
+        landed = pq.read_table(reading.land(reading.source(mariadb, ranked), Slice(0, window=window)))
+        ranks = dict(zip(landed["c0"].to_pylist(), landed["_ingest_cursor_rank"].to_pylist(), strict=True))
+        assert ranks == {"a": 1, "m": 2, "z": 3}
+
+
+def test_a_file_that_was_replaced_is_read_anew(reading: Streaming, tmp_path: Path) -> None:
+    """Connections from before still have the old file: a probe of the new one would move the watermark past its rows."""
+    path, table = tmp_path / "shop %41 ?.db", table_of("t", incremental_column="id", incr_col_type=CursorType.INT)
+
+    def put(rows: int) -> None:
+        with closing(sqlite3.connect(tmp_path / "new.db")) as made, made:
+            made.execute("CREATE TABLE t (id INTEGER)")
+            made.executemany("INSERT INTO t VALUES (?)", [(number,) for number in range(1, rows + 1)])
+        (tmp_path / "new.db").replace(path)
+
+    put(3)
+    database = Database(ConnectionSpec("shop", "sqlite", str(path)), dialect_for("sqlite"))
+    source = JdbcSource(table, database, reading.reader())
+    assert ids_in(reading.land(source)) == [1, 2, 3]
+    put(5)
+    bounds = source.probe_bounds(Watermark(CursorType.INT, "0"))
+    assert bounds.high == Watermark(CursorType.INT, "5")
+    assert ids_in(reading.land(source)) == [1, 2, 3, 4, 5]
+    database.close()
+
+
+def test_a_foreign_table_is_read_over_one_connection(reading: Streaming, postgres: PostgresDatabase) -> None:
+    """Each connection would open a transaction of its own on the other server: money on its way was lost 10 times of 10."""
+    postgres.psql(
+        f"""CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw
+        OPTIONS (host '{postgres.host}', port '{postgres.port}', dbname '{postgres.database}');
+        CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'postgres', password_required 'false');
+        CREATE TABLE near AS SELECT generate_series(1, 100) AS id;
+        CREATE FOREIGN TABLE distant (id int) SERVER far OPTIONS (table_name 'near');
+        CREATE VIEW seen AS SELECT id FROM distant UNION ALL SELECT id + 100 FROM near;
+        GRANT SELECT ON near, distant, seen TO {postgres.user}""",
+        superuser=True,
+    )
+    for name, rows, connections in (("distant", 100, 1), ("seen", 200, 1), ("near", 100, 2)):
+        source = reading.source(postgres, table_of(name, "id", 2))
+        landed = reading.land(source)
+        assert ids_in(landed) == list(range(1, rows + 1))
+        assert len(list(landed.glob("*.parquet"))) == connections, name
+        source._database.close()

@@ -125,7 +125,9 @@ class Both:
 
 def make_table(place: IcebergPlace, table: TableSpec, rows: pa.Table) -> str:
     """Publish rows as a table; return its snapshot."""
-    made = place.catalog().create_table((table.schema, table.table), rows.schema)
+    # Pages of some kilobytes, as this runtime writes them; pyiceberg's have 20,000 rows each, of whatever size.
+    properties = {"write.parquet.page-row-limit": "1000"}
+    made = place.catalog().create_table((table.schema, table.table), rows.schema, properties=properties)
     made.append(rows)
     return str(place.load(table).metadata.current_snapshot_id)
 
@@ -198,3 +200,21 @@ def test_keys_that_grew_in_the_files_meet_those_of_the_table(place: IcebergPlace
     stands = both.compare(snapshot, brought)
     assert (stands.live, sum(bucket.rows for bucket in stands.buckets.values())) == (3, 4)
     assert both.write_missing(snapshot, brought, moved, sorted(stands.buckets)).deleted == 2
+
+
+def test_wide_keys_are_compared_within_a_small_memory(place: IcebergPlace, tmp_path: Path) -> None:
+    """Keys that are several times larger than the memory for SQL, half of them in the table already."""
+    table = TableSpec("keys", "wide", "scd1", "source", primary_keys=("name",), deletes=Deletes.HARD)
+    both = Both(place, table, tmp_path)
+
+    def wide(first: int, last: int) -> pa.Table:
+        return pa.table({"name": pa.array([f"{number:08}{'x' * 637}" for number in range(first, last)])})
+
+    snapshot = make_table(place, table, wide(0, 200_000))
+    brought = staged_files(tmp_path, "brought", wide(100_000, 300_000))
+    moved = str(Path(staged_files(tmp_path, "moved", wide(5, 300_000))[0]).parent)
+    _, local = both.readers()
+    stands = local.compare(snapshot, brought)
+    assert (stands.live, sum(bucket.rows for bucket in stands.buckets.values())) == (200_000, 300_000)
+    missed = local.write_missing(snapshot, brought, moved, stands.buckets.keys(), COLUMNS, str(tmp_path / "tombstones"))
+    assert missed.deleted == 5

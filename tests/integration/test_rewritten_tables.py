@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.jdbc.arrow_reader import ArrowReader
 from ingestion_runtime.endpoints.jdbc.dialects import postgresql
@@ -165,6 +166,28 @@ def test_a_read_and_who_waits_for_it_do_not_wait_for_each_other(
     writer.join(30)
     assert not writer.is_alive()
     assert postgres.psql("SELECT count(*) FROM t") == "0"
+
+
+def test_sparks_question_for_the_columns_does_not_wait_for_who_waits_for_us(
+    spark: SparkSession, tmp_path: Path, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked before the transaction that has a bound of its own, and would wait for ever."""
+    monkeypatch.setattr(postgresql, "_JDBC_LOCK_WAIT", "-c lock_timeout=200ms")
+    postgres.psql(TABLES)
+    source = reading_in(spark, tmp_path).source(postgres, table_of("q", query_sql="SELECT id FROM t"))
+    extract = source.read_full()
+    writer = threading.Thread(target=postgres.psql, args=("TRUNCATE t",))
+
+    def read_behind_the_writer() -> None:
+        with source._database.snapshot("SELECT id FROM t") as snapshot:
+            writer.start()
+            until_it_waits(postgres, writer)
+            extract.reader.read(extract, snapshot, None, str(tmp_path / "out"))
+
+    with pytest.raises(TransientError, match="lock timeout"):
+        read_behind_the_writer()
+    writer.join(30)
+    assert not writer.is_alive()
 
 
 CHANGES = {

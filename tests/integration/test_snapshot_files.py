@@ -10,7 +10,15 @@ import pytest
 from pyiceberg.table import Table
 from pyspark.sql import SparkSession
 
-from ingestion_runtime.endpoints.iceberg.snapshot_files import SnapshotFiles, UnfitSnapshot, list_files, local_path, relation
+from ingestion_runtime.endpoints.iceberg.snapshot_files import (
+    FILE_COLUMN,
+    PLACE_COLUMN,
+    SnapshotFiles,
+    UnfitSnapshot,
+    list_files,
+    local_path,
+    relation,
+)
 from ingestion_runtime.model.errors import TerminalError
 from tests.targets import IcebergPlace
 
@@ -76,14 +84,14 @@ def test_living_rows_are_those_that_spark_reads(place: IcebergPlace) -> None:
     with duckdb.connect() as sql:
         sql.execute("SET TimeZone = 'UTC'")
         living = relation(table.schema(), files.files, names)
-        found = sql.sql(f"SELECT {', '.join(names)}, ingest_pos FROM {living} ORDER BY id").to_arrow_table()
+        found = sql.sql(f"SELECT {', '.join(names)}, {PLACE_COLUMN} FROM {living} ORDER BY id").to_arrow_table()
 
     assert len(found) > 2000
     same = [found.column(name).cast(expected.column(name).type) for name in names]
     for name, column in zip(names, same, strict=True):
         # Arrow says of two NaN that they differ; by their text they do not.
         assert str(column.to_pylist()) == str(expected.column(name).to_pylist()), name
-    assert found.column("ingest_pos").to_pylist() == expected.column("_pos").to_pylist()
+    assert found.column(PLACE_COLUMN).to_pylist() == expected.column("_pos").to_pylist()
 
 
 def test_a_row_is_named_by_its_file_and_its_place_in_it(place: IcebergPlace) -> None:
@@ -92,10 +100,8 @@ def test_a_row_is_named_by_its_file_and_its_place_in_it(place: IcebergPlace) -> 
     files = listed(table)
     assert any(pq.read_metadata(file.path).num_row_groups > 1 for file in files.files)
     with duckdb.connect() as sql:
-        condition = "id BETWEEN 1500 AND 1600"
-        found = sql.execute(
-            f"SELECT id, ingest_file, ingest_pos FROM {relation(table.schema(), files.files, ['id'])} WHERE {condition}"
-        ).fetchall()
+        living, condition = relation(table.schema(), files.files, ["id"]), "id BETWEEN 1500 AND 1600"
+        found = sql.execute(f"SELECT id, {FILE_COLUMN}, {PLACE_COLUMN} FROM {living} WHERE {condition}").fetchall()
     stored = {file.path: pq.read_table(file.path, columns=["id"], partitioning=None)["id"] for file in files.files}
     assert len(found) > 50
     assert all(stored[path][place].as_py() == number for number, path, place in found)
@@ -111,13 +117,31 @@ def test_a_nan_is_found_though_parquet_statistics_leave_it_out(place: IcebergPla
         assert sql.execute(joined).fetchall() == [(-1,)]
 
 
+def test_deletes_of_a_partition_that_is_no_number_hide_their_rows(place: IcebergPlace) -> None:
+    """One file of deletes serves all data files of a partition, and NaN does not equal itself."""
+    place.spark.sql(
+        "CREATE TABLE lake.files.nan (id BIGINT, part DOUBLE) USING iceberg PARTITIONED BY (part) TBLPROPERTIES "
+        "('format-version' = '2', 'write.delete.mode' = 'merge-on-read', 'write.delete.granularity' = 'partition')"
+    )
+    for first in (0, 100):
+        rows = f"SELECT id, array(double('nan'), 0.0D, -0.0D, 1.5D)[id % 4] FROM range({first}, {first + 100})"
+        place.spark.sql(f"INSERT INTO lake.files.nan {rows}")
+    place.spark.sql("DELETE FROM lake.files.nan WHERE id % 3 = 0")
+    table = load(place, "nan")
+
+    with duckdb.connect() as sql:
+        found = sql.execute(f"SELECT id FROM {relation(table.schema(), listed(table).files, ['id'])} ORDER BY id").fetchall()
+
+    assert [number for (number,) in found] == [number for number in range(200) if number % 3]
+
+
 def test_no_files_and_no_columns_are_relations_too(place: IcebergPlace) -> None:
     """An empty table has its columns; rows are counted without reading one."""
     table = load(place)
     files = listed(table).files
     with duckdb.connect() as sql:
         empty = sql.execute(f"SELECT * FROM {relation(table.schema(), (), ['id', 'zoned'])}")
-        assert [name for name, *_ in empty.description or ()] == ["id", "zoned", "ingest_file", "ingest_pos"]
+        assert [name for name, *_ in empty.description or ()] == ["id", "zoned", FILE_COLUMN, PLACE_COLUMN]
         assert empty.fetchall() == []
         counted = sql.execute(f"SELECT count(*) FROM {relation(table.schema(), files, [])}").fetchone()
     assert counted == (place.spark.table("lake.files.rows").count(),)

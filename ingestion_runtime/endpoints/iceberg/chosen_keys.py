@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from ingestion_runtime.endpoints.engine import EngineChoice, EngineSwitch
 from ingestion_runtime.model.endpoint import IngestColumns
+from ingestion_runtime.model.errors import OutgrownError
 from ingestion_runtime.model.keys import KeysMissed, TargetKeys
 from ingestion_runtime.model.spec import Engine
 from ingestion_runtime.model.target import TargetKeyReader
@@ -13,7 +14,7 @@ _Answer = TypeVar("_Answer")
 
 
 class ChosenKeys:
-    """Asks the engine that the switch chooses, and Spark about what only Spark can read. Implements ``TargetKeyReader``."""
+    """Asks the engine that the switch chooses, and Spark for what only Spark can read or hold. Implements the protocol."""
 
     def __init__(self, switch: EngineSwitch, spark: TargetKeyReader, local: TargetKeyReader) -> None:
         self._switch = switch
@@ -43,9 +44,13 @@ class ChosenKeys:
         from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
 
         try:
-            # The files of a snapshot are judged before anything is written.
             return question(self._local)
+        except OutgrownError as outgrown:
+            if self._switch.insists:
+                raise
+            reason = outgrown.message.rstrip(".")
         except UnfitSnapshot as unfit:
-            self._switch.step("keys", EngineChoice(Engine.SPARK, unfit.reason))
-            self._unfit = True
-            return question(self._spark)
+            reason = unfit.reason
+        self._switch.step("keys", EngineChoice(Engine.SPARK, reason))
+        self._unfit = True
+        return question(self._spark)

@@ -6,10 +6,12 @@ Imported only when metadata is read or written: pyiceberg costs 1.2 s.
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
@@ -39,6 +41,8 @@ from ingestion_runtime.model.target import TargetHead, Written
 RECEIPT = "ingest.receipt"
 FENCE = "ingest.fence"
 TAG = "ingest_last"
+# pyiceberg 0.12 reads format 3 and raises NotImplementedError when it is to write its metadata.
+_NEWEST_FORMAT = 2
 # ingest_<batch id>_<attempt>: nothing else is ours to drop.
 _ATTEMPT = re.compile(r"ingest_\d{8}_\d{6,}_[0-9a-f]{8}_\w+")
 
@@ -75,11 +79,31 @@ class AssertNewest(ValidatableTableRequirement):
 
 
 def load(catalog: Catalog, identifier: tuple[str, ...]) -> Table | None:
-    """Return the table as the catalog has it now, None when there is none."""
+    """Return the table as the catalog has it now, None when there is none.
+
+    Raises TerminalError where the catalog knows the table, and the warehouse no longer has its metadata.
+    """
     try:
         return catalog.load_table(identifier)
     except NoSuchTableError:
         return None
+    except FileNotFoundError as error:
+        raise TerminalError(
+            f"{'.'.join(identifier)}: the catalog knows the table, but the warehouse has lost its metadata ({error}).",
+            remedy="Restore the warehouse (is it mounted?), or drop the table from the catalog and run it with --reload.",
+            table=".".join(identifier),
+        ) from error
+
+
+def check_format(table: Table) -> None:
+    """Raise TerminalError for a table of a later format than pyiceberg writes: rows could follow, but no commit."""
+    version, name = table.metadata.format_version, ".".join(table.name())
+    if version > _NEWEST_FORMAT:
+        raise TerminalError(
+            f"{name}: the table has format {version}, and commits can be written in format {_NEWEST_FORMAT} at most.",
+            remedy="Iceberg takes no format back: drop the table and run with --reload.",
+            table=name,
+        )
 
 
 def read_head(table: Table) -> TargetHead:
@@ -92,7 +116,7 @@ def read_head(table: Table) -> TargetHead:
         receipt=receipt,
         fence=_fence(metadata.properties),
         snapshot=None if current is None else str(current),
-        damage=unreadable or _damage(metadata, receipt),
+        damage=unreadable or _damage(table, receipt),
         branches=tuple(
             sorted(
                 name
@@ -211,7 +235,8 @@ def _race(table: Table, error: Exception) -> PublishRaceError:
     )
 
 
-def _damage(metadata: TableMetadata, receipt: Receipt | None) -> str | None:
+def _damage(table: Table, receipt: Receipt | None) -> str | None:
+    metadata = table.metadata
     current = metadata.current_snapshot_id
     if receipt is None:
         return None if current is None else "it holds data that this runtime did not publish"
@@ -220,7 +245,7 @@ def _damage(metadata: TableMetadata, receipt: Receipt | None) -> str | None:
         return "the tag ingest_last is gone (the table was replaced)"
     walked = current
     while walked is not None and walked != tag.snapshot_id:
-        snapshot = metadata.snapshot_by_id(walked)
+        snapshot = metadata.snapshot_by_id(walked) or _expired(table, walked)
         if snapshot is None:
             return "its history is cut off before the last publish"
         operation = snapshot.summary.operation if snapshot.summary else None
@@ -229,6 +254,17 @@ def _damage(metadata: TableMetadata, receipt: Receipt | None) -> str | None:
             return f"someone else wrote to it (snapshot {walked}, operation {name}), or it was rolled back"
         walked = snapshot.parent_snapshot_id
     return None if walked == tag.snapshot_id else "it no longer contains the last publish (rolled back or truncated)"
+
+
+def _expired(table: Table, snapshot_id: int) -> Snapshot | None:
+    """Return a snapshot that former metadata still knows: of two compactions in a row the first may have expired since."""
+    for entry in reversed(table.metadata.metadata_log):
+        snapshot = None
+        with suppress(Exception):  # a file that cannot be read, for whatever reason, tells nothing
+            snapshot = FromInputFile.table_metadata(table.io.new_input(entry.metadata_file)).snapshot_by_id(snapshot_id)
+        if snapshot is not None:
+            return snapshot
+    return None
 
 
 def _try_receipt(properties: dict[str, str]) -> tuple[Receipt | None, str | None]:

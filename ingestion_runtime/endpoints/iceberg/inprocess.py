@@ -24,7 +24,7 @@ from ingestion_runtime.endpoints.iceberg.leftovers import batch_location, remove
 from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
 from ingestion_runtime.endpoints.iceberg.merging import Merged, MergePlan, MergeTask, ProcessMerge
 from ingestion_runtime.endpoints.iceberg.partitions import PartitionKey, partition_key, splitter, stored_values
-from ingestion_runtime.endpoints.iceberg.snapshot_files import SnapshotFile, UnfitSnapshot, list_files, local_path
+from ingestion_runtime.endpoints.iceberg.snapshot_files import SnapshotFile, UnfitSnapshot, duck_type, list_files, local_path
 from ingestion_runtime.endpoints.iceberg.snapshots import PendingSnapshot, stage_snapshot
 from ingestion_runtime.endpoints.iceberg.staged_rows import StagedRows
 from ingestion_runtime.endpoints.key_counts import count_keys
@@ -73,6 +73,8 @@ class ProcessWriter:
         """Raises UnfitSnapshot for a table that only Spark can write."""
         if target.metadata.format_version != _FORMAT_VERSION:
             raise UnfitSnapshot(f"the table has format {target.metadata.format_version}")
+        for column in target.schema().fields:
+            duck_type(column.field_type)  # someone else may have added one of a type that never lands
         self._table = table
         self._tools = tools
         self._target = target

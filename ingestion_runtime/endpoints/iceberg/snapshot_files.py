@@ -13,6 +13,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestCo
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.delete_file_index import DeleteFileIndex
+from pyiceberg.typedef import Record
 from pyiceberg.types import (
     BinaryType,
     BooleanType,
@@ -30,10 +31,10 @@ from pyiceberg.types import (
 )
 
 from ingestion_runtime.model.errors import TerminalError
-from ingestion_runtime.tools.local_sql import quote, text
+from ingestion_runtime.tools.local_sql import file_list, quote, text
 
-#: The columns that ``relation`` adds: a row's file, and its place in it, from 0.
-FILE_COLUMN, PLACE_COLUMN = "ingest_file", "ingest_pos"
+#: The columns that ``relation`` adds: a row's file, and its place in it, from 0. No column of a source is called so.
+FILE_COLUMN, PLACE_COLUMN = "_ingest_path", "_ingest_pos"
 _PLACE = f"{FILE_COLUMN}, {PLACE_COLUMN}"
 
 _FORMAT_VERSION = 2
@@ -107,7 +108,7 @@ def list_files(table: Table, snapshot_id: int) -> SnapshotFiles:
                 data.append(entry)
             elif entry.data_file.content == DataFileContent.POSITION_DELETES:
                 deletes.append(entry.data_file)
-                index.add_delete_file(entry, partition_key=entry.data_file.partition)
+                index.add_delete_file(entry, partition_key=_partition_key(entry.data_file))
             else:
                 raise UnfitSnapshot("the table holds equality deletes")
     return SnapshotFiles(tuple(_listed(data, index)), tuple(deletes))
@@ -115,7 +116,7 @@ def list_files(table: Table, snapshot_id: int) -> SnapshotFiles:
 
 def relation(schema: Schema, files: Sequence[SnapshotFile], columns: Sequence[str]) -> str:
     """Return what may stand after FROM in DuckDB: the living rows of the files, with the named columns of ``schema``,
-    ``ingest_file`` (the path as in ``SnapshotFile.path``) and ``ingest_pos`` (BIGINT).
+    ``_ingest_path`` (the path as in ``SnapshotFile.path``) and ``_ingest_pos`` (BIGINT).
 
     Columns are read by field id, so that those which were renamed, added or widened later are right in old files too.
     Raises UnfitSnapshot for a column of a type that this runtime never lands.
@@ -156,8 +157,13 @@ def _listed(entries: Sequence[ManifestEntry], index: DeleteFileIndex) -> Iterato
         path = local_path(file.file_path)
         if not _has_ids(path):
             raise UnfitSnapshot(f"{path} has no field ids")
-        found = index.for_data_file(entry.sequence_number or 0, file, partition_key=file.partition)
+        found = index.for_data_file(entry.sequence_number or 0, file, partition_key=_partition_key(file))
         yield SnapshotFile(path, file, tuple(sorted(local_path(delete.file_path) for delete in found)))
+
+
+def _partition_key(file: DataFile) -> Record:
+    """Return a file's partition as what it is found by: by its text, for a NaN in it would not equal itself."""
+    return Record(repr(file.partition))
 
 
 def _has_ids(path: str) -> bool:
@@ -177,14 +183,14 @@ def _has_ids(path: str) -> bool:
 
 def _scan(read: Sequence[NestedField], files: Sequence[SnapshotFile]) -> str:
     """Return a query for the rows of files, deleted ones included."""
-    listed = ", ".join(text(file.path) for file in files)
     named = [f"{_exposed(place, field.field_type)} AS {quote(field.name)}" for place, field in enumerate(read)]
     # Under names of our own: a column may be called like one of DuckDB's.
     schema = _schema((field.field_id, f"c{place}", duck_type(field.field_type)) for place, field in enumerate(read))
     # hive_partitioning: a directory called region=eu must not become a column.
     return (
         f"SELECT {''.join(item + ', ' for item in named)}{FILE_COLUMN}, file_row_number AS {PLACE_COLUMN} FROM read_parquet("
-        f"[{listed}], schema = {schema}, filename = {text(FILE_COLUMN)}, file_row_number = true, hive_partitioning = false)"
+        f"{file_list(file.path for file in files)}, schema = {schema}, filename = {text(FILE_COLUMN)}, "
+        "file_row_number = true, hive_partitioning = false)"
     )
 
 
@@ -197,11 +203,11 @@ def _exposed(place: int, kind: IcebergType) -> str:
 
 
 def deleted_places(paths: Sequence[str]) -> str:
-    """Return a query for the rows that position-delete files name: ``ingest_file`` and ``ingest_pos``."""
+    """Return a query for the rows that position-delete files name: ``_ingest_path`` and ``_ingest_pos``."""
     schema = _schema([(_DELETED_FILE, "c0", "VARCHAR"), (_DELETED_PLACE, "c1", "BIGINT")])
     return (
         f"SELECT '/' || regexp_replace(c0, '^(file:/+|/+)', '') AS {FILE_COLUMN}, c1 AS {PLACE_COLUMN} "
-        f"FROM read_parquet([{', '.join(map(text, paths))}], schema = {schema}, hive_partitioning = false)"
+        f"FROM read_parquet({file_list(paths)}, schema = {schema}, hive_partitioning = false)"
     )
 
 

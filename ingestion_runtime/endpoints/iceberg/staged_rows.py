@@ -14,7 +14,7 @@ from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot, du
 from ingestion_runtime.model.columns import CURSOR_RANK, NEXT_PREFIX, SLICE_COLUMN, is_ingest_column
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload
-from ingestion_runtime.tools.local_sql import quote, text
+from ingestion_runtime.tools.local_sql import file_list, quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -154,7 +154,7 @@ def staged_source(files: Sequence[str]) -> str:
     if not files:
         return "WHERE false"
     # hive_partitioning: a read that was divided leaves its files in directories called read=0, read=1.
-    return f"FROM read_parquet([{', '.join(map(text, files))}], hive_partitioning = false)"
+    return f"FROM read_parquet({file_list(files)}, hive_partitioning = false)"
 
 
 def _descending(columns: Sequence[str]) -> str:

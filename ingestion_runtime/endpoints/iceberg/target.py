@@ -12,7 +12,7 @@ from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey, WriteMode
 from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT, NEXT_PREFIX
-from ingestion_runtime.model.errors import PublishRaceError, TerminalError
+from ingestion_runtime.model.errors import OutgrownError, PublishRaceError, TerminalError
 from ingestion_runtime.model.spec import Deletes, Engine, TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, Written
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from ingestion_runtime.endpoints.iceberg.creation import Creation
     from ingestion_runtime.endpoints.iceberg.inprocess import Pending
+
+
+# What one process writes anew in a minute.
+_MOST_REWRITTEN = 4 * 2**30
 
 
 class IcebergTarget:
@@ -37,13 +41,16 @@ class IcebergTarget:
         writer: BranchWriter,
         switch: EngineSwitch,
         tools: LocalTools,
+        most_rewritten: int = _MOST_REWRITTEN,
     ) -> None:
+        """``most_rewritten`` bytes this process writes anew for a batch that is far smaller, unless it was asked for."""
         self._catalog = catalog
         self._table = table
         self._identifier = catalog.identifier(table)
         self._writer = writer
         self._switch = switch
         self._tools = tools
+        self._most_rewritten = most_rewritten
         self._known: Table | None = None
         self._creation: Creation | None = None
         self._pending: dict[str, Pending] = {}
@@ -148,18 +155,24 @@ class IcebergTarget:
             work = ProcessWriter(self._table, self._tools, self._target())
             pending: Pending | None
             if merges and base is not None:
-                most = None if self._switch.insists else _MOST_REWRITTEN
+                most = None if self._switch.insists else self._most_rewritten
                 pending = work.merge(batch, attempt, payload, base, most=most)
             else:
                 pending = work.replace(batch, attempt, payload, base, rewrites=arrow)
-        except UnfitSnapshot as unfit:
-            if arrow:
-                self._switch.step("write", EngineChoice(Engine.SPARK, unfit.reason))
-            return None
-        if pending is None:
-            return None
-        self._pending[pending.written.branch] = pending
-        return pending.written
+        except OutgrownError as outgrown:
+            if arrow and self._switch.insists:
+                raise
+            unfit = outgrown.message.rstrip(".")
+        except UnfitSnapshot as found:
+            unfit = found.reason
+        else:
+            if pending is None:
+                return None
+            self._pending[pending.written.branch] = pending
+            return pending.written
+        if arrow:
+            self._switch.step("write", EngineChoice(Engine.SPARK, unfit))
+        return None
 
     def _write_with_spark(self, batch: Batch, attempt: str, payload: Payload, head: TargetHead) -> Written:
         from ingestion_runtime.endpoints.iceberg.creation import create
@@ -291,9 +304,12 @@ class IcebergTarget:
         if location is None:
             return None
         if self._known is None or self._known.metadata_location != location:
-            from ingestion_runtime.endpoints.iceberg.commits import load
+            from ingestion_runtime.endpoints.iceberg.commits import check_format, load
 
-            self._known = load(self._catalog.pyiceberg(), self._identifier)
+            found = load(self._catalog.pyiceberg(), self._identifier)
+            if found is not None and self._catalog.local:  # elsewhere Iceberg's own library writes the metadata
+                check_format(found)
+            self._known = found
         return self._known
 
     def _target(self) -> "Table":
@@ -330,8 +346,6 @@ class IcebergTarget:
 
 
 _DISCARD_TRIES = 5
-# What one process writes anew in a minute.
-_MOST_REWRITTEN = 4 * 2**30
 _CHANGES = ("added-records", "deleted-records", "added-position-deletes", "removed-position-deletes")
 
 

@@ -90,7 +90,7 @@ def _statements(extract: JdbcExtract, snapshot: Snapshot, condition: str | None)
     dialect, table, split = extract.database.dialect, extract.table, extract.table.partition_read
     columns = [replace(column, select=column.stream or column.select) for column in extract.columns]
     # Without a snapshot to share, several connections would read several states: one reads all.
-    if snapshot.join is None:
+    if not snapshot.shared:
         return (extraction(dialect, table, columns, condition, ranked=extract.ranked),)
     if split is not None:
         column = find_column(extract.columns, split.column, "partition_read", table.name)
@@ -119,7 +119,7 @@ def _outside(error: Exception, extract: JdbcExtract) -> IngestionError | None:
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return TransientError(
-            f"{extract.table.name}: no space left on the disk of the staging area.",
+            f"{extract.table.name}: the disk is full: no space is left for staging.root.",
             remedy="Make room on the disk, then run the same command again.",
         )
     return None

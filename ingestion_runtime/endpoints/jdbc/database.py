@@ -14,10 +14,14 @@ from ingestion_runtime.model.spec import ConnectionSpec
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A view of the database that stays as it is. ``join`` is the statement by which other connections see the same."""
+    """A view of the database that stays as it is. ``join`` is the statement by which other connections join it.
+
+    ``shared`` says whether they then see the same: not without such a statement, nor of what lies on another server.
+    """
 
     connection: Any
     join: str | None
+    shared: bool
 
 
 class Database:
@@ -72,15 +76,20 @@ class Database:
     def snapshot(self, statement: str) -> Iterator[Snapshot]:
         """Hold one view of the database, in which ``statement`` can be read, for as long as the block runs.
 
-        Waits for whoever empties or rewrites what the statement reads.
+        Waits for whoever empties or rewrites what the statement reads. Raises TransientError at the end when that could have
+        been done within the block.
         """
         with ExitStack() as held:
+            holder, shared = None, False
             if self.dialect.shares_snapshots:
                 # Before the view is fixed, so over another connection: a TRUNCATE or a rewriting ALTER that commits later
                 # leaves nothing of the table to an older view (measured: 0 rows of 1000, without an error).
-                self.dialect.hold_relations(held.enter_context(self.connect()), statement)
+                holder = held.enter_context(self.connect())
+                shared = self.dialect.hold_relations(holder, statement)
             connection = held.enter_context(self.connect())
-            yield Snapshot(connection, self.dialect.hold_snapshot(connection))
+            yield Snapshot(connection, self.dialect.hold_snapshot(connection), shared)
+            if holder is not None:
+                fetch(holder, "SELECT 1")  # it has held until now, or it fails
 
     @contextmanager
     def stream(self, join: str | None) -> Iterator[Streamer]:

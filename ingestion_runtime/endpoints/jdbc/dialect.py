@@ -148,9 +148,10 @@ class Dialect(Protocol):
         """
         ...
 
-    def hold_relations(self, connection: Any, statement: str) -> None:
+    def hold_relations(self, connection: Any, statement: str) -> bool:
         """Keep what a statement reads from being emptied or rewritten until the connection's transaction ends.
 
+        Returns whether all of it lies in this database, so that a shared snapshot is one view of it.
         Waits for whoever does so at the moment. Asked of engines that share snapshots, before one is taken.
         """
         ...

@@ -125,6 +125,8 @@ class JdbcExtract:
         line = self.divided_by
         if line is None:
             return "there is no column along which it could be"
+        if condition is None and not snapshot.shared:
+            return "its halves would not be of one moment"
         rows = ColumnRows(snapshot.connection, self.database.dialect, self.table, line, condition)
         try:
             halves = cut_conditions(rows, 2, self.database.dialect.quote(line.column.name))

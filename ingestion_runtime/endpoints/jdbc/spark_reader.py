@@ -66,7 +66,7 @@ class SparkReader:
             raise
         except Exception as error:
             ours = translate_java(error, extract.database)
-            if snapshot.join is None and not isinstance(ours, OversizedReadError):
+            if not snapshot.shared and not isinstance(ours, OversizedReadError):
                 extract.refuse_bad_values(snapshot)  # one may have come after the check: name it
             if ours is None:
                 raise
@@ -104,11 +104,11 @@ def _queries(extract: JdbcExtract, snapshot: Snapshot, condition: str | None) ->
     column: SourceColumn | None = None
     conditions, parts = _EVERYTHING, [condition]
     # Without a snapshot to share, several connections would read several states: one reads all.
-    if snapshot.join is not None and split is not None:
+    if snapshot.shared and split is not None:
         column = find_column(extract.columns, split.column, "partition_read", table.name)
         rows = ColumnRows(snapshot.connection, dialect, table, partition_line(column, split), condition)
         conditions = cut_conditions(rows, split.partitions, PARTITION_ALIAS)
-    elif snapshot.join is not None and not extract.ranked:  # a rank is that among all rows
+    elif snapshot.shared and not extract.ranked:  # a rank is that among all rows
         cuts = dialect.scan_parts(snapshot.connection, table, condition, _CONNECTIONS)
         parts = [f"({condition}) AND ({cut})" if condition else cut for cut in cuts] or parts
     made = [extraction(dialect, table, extract.columns, part, ranked=extract.ranked, partitioned=column) for part in parts]

@@ -169,7 +169,9 @@ def extraction(
     """Return the SELECT that Spark reads. Columns are called c0, c1 ...: no name has to survive Spark's quoting."""
     listed = [f"{column.select} AS c{place}" for place, column in enumerate(columns)]
     if ranked is not None:
-        name = dialect.quote(ranked.column.name)
+        # With its table: MariaDB takes a bare c0 there for the column that this statement calls so.
+        owner = dialect.relation(table) if table.query_sql is None else "ingest_source"
+        name = f"{owner}.{dialect.quote(ranked.column.name)}"
         # NULL first on every engine, so that a row with a cursor is newer than one without.
         listed.append(f"DENSE_RANK() OVER (ORDER BY ({name} IS NOT NULL), {name}) AS {RANK_ALIAS}")
     if partitioned is not None:

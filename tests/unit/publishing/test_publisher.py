@@ -1,6 +1,7 @@
 """One publish from branch to receipt, against a real target; only what no disk does on request is made to fail."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -169,17 +170,18 @@ def test_a_failure_before_the_commit_leaves_everything_as_it_was(story: Story, p
 class LosingAnswers(ParquetTarget):
     """Commits, or does not, and then the connection is gone."""
 
-    def __init__(self, story: Story, *, commits: bool, heads: bool = True) -> None:
+    def __init__(self, story: Story, *, commits: bool, heads: bool = True, answer: Exception | None = None) -> None:
         super().__init__(str(story.place.root), TABLE, LocalFiles(), local_tools(story.place.root).sql)
         self._commits = commits
         self._heads = heads
+        self._answer = answer or ConnectionResetError("no answer")
         self._sent = False
 
     def publish(self, expected: str | None, written: Written, receipt: Receipt) -> str:
         if self._commits:
             super().publish(expected, written, receipt)
         self._sent = True
-        raise ConnectionResetError("no answer")
+        raise self._answer
 
     def head(self) -> TargetHead | None:
         if self._sent and not self._heads:
@@ -204,6 +206,28 @@ def test_a_commit_that_cannot_be_shown_to_have_happened_is_unknown(story: Story)
 
     assert unknown.value.exit_code == 3
     assert story.rows() == OLD.to_pylist()
+
+
+def test_an_unanswered_commit_is_told_in_one_line(story: Story) -> None:
+    """A database library goes on with its statement, and all that the statement was given."""
+    answer = RuntimeError("database is locked\n[SQL: UPDATE tables SET location=?]\n[parameters: ('/w/x.json',)]")
+    with pytest.raises(OutcomeUnknownError) as unknown:
+        story.publish(story.second, NEW, target=LosingAnswers(story, commits=False, answer=answer))
+
+    assert "was not answered (RuntimeError: database is locked). Run again" in str(unknown.value)
+
+
+class Dropped(ParquetTarget):
+    """Its table is taken away, and made anew, before the batch is written."""
+
+    def head(self) -> TargetHead | None:
+        return None if (head := super().head()) is None else replace(head, receipt=None)
+
+
+def test_a_table_that_was_dropped_meanwhile_is_not_called_published_by_another_run(story: Story) -> None:
+    target = Dropped(str(story.place.root), TABLE, LocalFiles(), local_tools(story.place.root).sql)
+    with pytest.raises(TransientError, match="the table was dropped or replaced while batch"):
+        story.publish(story.second, NEW, target=target)
 
 
 def test_a_commit_is_unknown_too_when_the_table_does_not_answer(story: Story) -> None:

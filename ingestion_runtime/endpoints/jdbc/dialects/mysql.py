@@ -142,8 +142,8 @@ class MySQL:
     def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:  # noqa: ARG002
         return ()  # each connection would read a state of its own
 
-    def hold_relations(self, connection: Any, statement: str) -> None:
-        """Nothing to hold: each statement sees the newest state."""
+    def hold_relations(self, connection: Any, statement: str) -> bool:  # noqa: ARG002 - nothing to hold
+        return False  # each statement sees the newest state
 
     def hold_snapshot(self, connection: Any) -> str | None:  # noqa: ARG002 - a view of its own is all a connection can have
         return None

@@ -8,7 +8,7 @@ from ingestion_runtime.model.errors import ConfigError, IngestionError, Oversize
 _LOGIN = "Check user, password reference and tls of this connection, and from where the server lets that user in."
 _GRANT = "Grant the connection's user SELECT on it."
 _NAMES = "Check schema and table, or query_sql, against the source."
-_COLUMNS = "Check the column names in the configuration against the source."
+_COLUMNS = "Check the column names in the configuration against the source. If it was altered just now, run again."
 _SQL = "Check source_filter and query_sql of this table."
 _REACH = "Check that the server runs and is reachable, then run the same command again."
 _AGAIN = "The source was busy with conflicting work; run the same command again."

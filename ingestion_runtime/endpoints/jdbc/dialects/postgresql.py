@@ -26,11 +26,18 @@ from ingestion_runtime.model.watermark import from_ticks, to_ticks
 # The session of probes and of reads: spellings must not depend on how a role, a database or this machine is configured.
 _SESSION = (
     "SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'; SET IntervalStyle TO 'postgres'; SET extra_float_digits TO 3;"
-    " SET bytea_output TO 'hex'"
+    # Rows that a policy hides would be missing, and deleted in the target: the server refuses the query instead.
+    " SET bytea_output TO 'hex'; SET row_security TO off"
 )
 # Who wants the table for himself waits for the connection that holds it for us, and new readers queue up behind him: our own
 # too, if they come later. The server cannot see that each then waits for the other; this ends it.
 _LOCK_WAIT = "SET LOCAL lock_timeout = '10s'"
+# Spark asks for the columns in a transaction of its own, before the one that joins the view.
+_JDBC_LOCK_WAIT = "-c lock_timeout=10s"
+# A transaction of a read lies idle while others read, and while its own last rows are written: nobody may end it meanwhile.
+_UNHURRIED = "SET LOCAL idle_in_transaction_session_timeout = 0"
+# Whoever alters a table for hours would keep us waiting as long. What the role or the server sets is theirs to know better.
+_PATIENCE = "SELECT pg_catalog.set_config('lock_timeout', '300s', false) WHERE current_setting('lock_timeout') = '0'"
 _LOCAL_NOW = "now() AT TIME ZONE (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone')"
 
 _QUOTED_OR_MARK = re.compile(
@@ -59,6 +66,8 @@ _ATTRIBUTES = (
 )
 
 # Rows of foreign tables and of subscriptions are written by transactions that this server does not show.
+# The size is that of the last ANALYZE or VACUUM: pg_table_size would wait for the lock of whoever alters one of the tables,
+# and with it the description of all of them.
 _RELATIONS = """
 SELECT n.nspname::text, c.relname::text, c.oid::bigint, c.reltuples::bigint, CASE
          WHEN c.relkind = 'f' OR EXISTS (SELECT FROM pg_catalog.pg_inherits i
@@ -66,8 +75,10 @@ SELECT n.nspname::text, c.relname::text, c.oid::bigint, c.reltuples::bigint, CAS
          THEN 'a foreign table, or has one for a part'
          WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel r WHERE r.srrelid = c.oid)
          THEN 'filled by a subscription' ELSE '' END,
-       CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_table_size(c.oid) END
+       CASE WHEN c.relkind IN ('r', 'm') AND c.relpages > 0
+         THEN (c.relpages::bigint + coalesce(t.relpages, 0)) * pg_catalog.current_setting('block_size')::bigint END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid
 WHERE (n.nspname::text, c.relname::text) IN ({names}) AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
 """
 
@@ -96,13 +107,20 @@ _CONNECT_WORDS = (
     (re.compile(r"permission denied for database"), "42501"),
 )
 _TIMEOUT = "Raise statement_timeout for this user (ALTER ROLE ... SET statement_timeout), or add an index on the cursor."
+# Of a snapshot whose holder is gone: by now the server knows it no more, or knows that the holder has ended.
+_NO_SNAPSHOT = re.compile(r"invalid snapshot identifier|could not import the requested snapshot|snapshot .* does not exist")
+_HIDDEN_ROWS = (
+    "Give the connection's user BYPASSRLS, or read a view that belongs to the table's owner; which rows are read is said by"
+    " source_filter or by that view."
+)
+_COLUMNS = "Check the column names in the configuration against the source. If it was altered just now, run again."
 _ADVICE: tuple[tuple[str, type[IngestionError], str], ...] = (
     ("28", ConfigError, "Check user, password reference and tls of this connection, and the server's pg_hba.conf."),
     ("3D000", ConfigError, "Check database of this connection."),
     ("42501", TerminalError, "Grant the connection's user SELECT on it (and USAGE on its schema)."),
     ("42P01", TerminalError, "Check schema and table, or query_sql, against the source."),
     ("3F000", TerminalError, "Check schema and table, or query_sql, against the source."),
-    ("42703", TerminalError, "Check the column names in the configuration against the source."),
+    ("42703", TerminalError, _COLUMNS),
     ("42601", TerminalError, "Check source_filter and query_sql of this table."),
     ("53200", OversizedReadError, "The server lacks memory for so much at once; run the same command again later."),
     ("53400", OversizedReadError, "Raise temp_file_limit for this user at the server."),
@@ -130,7 +148,7 @@ class PostgreSQL:
         import psycopg  # validating a configuration must not load a driver
 
         opened = psycopg.connect(**_parameters(connection), autocommit=True)
-        opened.execute(_SESSION)
+        opened.execute(f"{_SESSION}; {_PATIENCE}")
         opened.set_autocommit(False)
         opened.set_read_only(True)
         return opened
@@ -149,6 +167,7 @@ class PostgreSQL:
             "connectTimeout": str(connection.connect_timeout_seconds),
             "tcpKeepAlive": "true",
             "sslmode": connection.tls.mode,
+            "options": _JDBC_LOCK_WAIT,
             **_tls_files(connection),
             **properties,
             "ApplicationName": own_name(properties.get("ApplicationName")),
@@ -178,23 +197,24 @@ class PostgreSQL:
         relation = self.relation(table)
         return storage_ranges(connection, _text(relation), source(self, table, condition), parts)
 
-    def hold_relations(self, connection: Any, statement: str) -> None:
-        # To plan a statement takes the locks that reading takes, on tables, views and what lies below them alike.
+    def hold_relations(self, connection: Any, statement: str) -> bool:
         cursor = connection.cursor()
-        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # as below
-        cursor.execute(f"EXPLAIN {statement}")
+        cursor.execute(_UNHURRIED)
         cursor.close()
+        # To plan a statement takes the locks that reading takes, on tables, views and what lies below them alike.
+        plan = fetch(connection, f"EXPLAIN {statement}")
+        # Each connection would open a transaction of its own on a foreign table's server.
+        return not any("Foreign Scan" in line for (line,) in plan)
 
     def hold_snapshot(self, connection: Any) -> str | None:
         cursor = connection.cursor()
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        # The holder sits idle while the others read; an idle timeout would take the snapshot away from under them.
-        cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = 0; {_LOCK_WAIT}")
+        cursor.execute(f"{_UNHURRIED}; {_LOCK_WAIT}")
         cursor.close()
         ((snapshot,),) = fetch(connection, "SELECT pg_catalog.pg_export_snapshot()")
         # With BEGIN: without it the statement tears silently where the driver reads in autocommit.
         join = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {_text(snapshot)}"
-        return f"{join}; {_LOCK_WAIT}; {_SESSION}"
+        return f"{join}; {_UNHURRIED}; {_LOCK_WAIT}; {_SESSION}"
 
     def interrupt(self, connection: Any) -> None:
         connection.cancel()
@@ -217,6 +237,11 @@ class PostgreSQL:
         # A person who cancels has the same SQLSTATE as a clock; only the words tell them apart.
         if fault.state == "57014" and "user request" not in fault.text:
             return OversizedReadError(f"{place}: {fault.text.rstrip('.')}.", remedy=_TIMEOUT, sqlstate=fault.state)
+        if _NO_SNAPSHOT.search(fault.text):
+            remedy = "The connection that kept the view of this read was lost; run the same command again."
+            return TransientError(f"{place}: {fault.text.rstrip('.')}.", remedy=remedy, sqlstate=fault.state)
+        if fault.state == "42501" and "row-level security" in fault.text:
+            return TerminalError(f"{place}: {fault.text.rstrip('.')}.", remedy=_HIDDEN_ROWS, sqlstate=fault.state)
         for prefix, kind, remedy in _ADVICE:
             if (fault.state or "").startswith(prefix):
                 return kind(f"{place}: {fault.text.rstrip('.')}.", remedy=remedy, sqlstate=fault.state)

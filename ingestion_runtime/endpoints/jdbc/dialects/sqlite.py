@@ -19,7 +19,7 @@ import pyarrow as pa
 from ingestion_runtime.endpoints.jdbc.columns import NUMBER_CURSORS, RawColumn, SourceColumn
 from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, Streamer, fetch
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_keys import hex_number, key_hash, register
-from ingestion_runtime.endpoints.jdbc.dialects.sqlite_stream import SQLiteStreamer
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_stream import OpenedFile, SQLiteStreamer
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import (
     MEASURES,
     TEXT_CHECK,
@@ -68,19 +68,18 @@ class SQLite:
     measures: ClassVar[Measures] = MEASURES
 
     def connect(self, connection: ConnectionSpec) -> Any:
-        if Path(connection.database).is_dir():
+        path = Path(connection.database)
+        if path.is_dir():
             raise ConfigError(f"Connection {connection.name!r}: {connection.database} is a directory.", remedy=_OPEN)
         # mode=ro: a missing file is an error and not an empty database.
-        opened = sqlite3.connect(
-            _uri(connection), uri=True, timeout=_BUSY_MILLIS / 1000, check_same_thread=False, isolation_level=None
-        )
+        opened = OpenedFile(path, _uri(connection), _BUSY_MILLIS / 1000)
         opened.create_function(TEXT_CHECK, 2, is_text, deterministic=True)
         opened.execute("PRAGMA schema_version")  # opening reads nothing: a file of another kind is found out here
         register(opened)
         return opened
 
-    def is_usable(self, connection: Any) -> bool:  # noqa: ARG002 - a file does not hang up
-        return True
+    def is_usable(self, connection: Any) -> bool:
+        return bool(connection.is_current())
 
     def place(self, connection: ConnectionSpec) -> str:
         return connection.database
@@ -98,8 +97,8 @@ class SQLite:
     def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:  # noqa: ARG002
         return ()  # each connection would read a state of its own
 
-    def hold_relations(self, connection: Any, statement: str) -> None:
-        """Nothing to hold: each statement sees the newest state."""
+    def hold_relations(self, connection: Any, statement: str) -> bool:  # noqa: ARG002 - nothing to hold
+        return False  # each statement sees the newest state
 
     def hold_snapshot(self, connection: Any) -> str | None:  # noqa: ARG002 - a held view would block the file's writers
         return None

@@ -8,6 +8,7 @@ pages in the midst of a read. It also takes the type of a column from its first 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from ingestion_runtime.endpoints.jdbc.dialect import Rows
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_reals import spell_real
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import UTF8, carrier_of
 from ingestion_runtime.endpoints.jdbc.landing import refusal
+from ingestion_runtime.model.errors import TransientError
 
 # Rows are fetched so many at a time, fewer where they are wide: so much is held beyond the size of a batch.
 _MOST_FETCHED = 256
@@ -30,15 +32,41 @@ _TEXTS, _ENCODED_TEXTS = _PLAIN_TEXTS | {int, float}, _PLAIN_TEXTS | {int, float
 Maker = Callable[[Sequence[Any]], pa.Array]
 
 
+class OpenedFile(sqlite3.Connection):
+    """A connection that knows whether its file is still the one of that name.
+
+    Who puts another file in its place leaves the old one to those who have it open: a probe of the new file, and then a read
+    of the old one, would pass over rows for good.
+    """
+
+    def __init__(self, path: Path, uri: str, timeout: float) -> None:
+        self._path = path
+        self._opened = self._file()
+        super().__init__(uri, uri=True, timeout=timeout, check_same_thread=False, isolation_level=None)
+
+    def is_current(self) -> bool:
+        """Return whether another connection would open the same file now."""
+        return self._opened is not None and self._opened == self._file()
+
+    def _file(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
 class SQLiteStreamer:
     """One connection. Implements ``Streamer``; a statement sees one state of the file and keeps writers out meanwhile."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: OpenedFile) -> None:
         self._connection = connection
         self._cursor: sqlite3.Cursor | None = None
         (self._encoding,) = connection.execute("PRAGMA encoding").fetchone()
 
     def begin(self, join: str | None) -> None:  # noqa: ARG002 - nothing to join: every statement has a state of its own
+        if not self._connection.is_current():
+            raise TransientError("The file has been replaced by another one.", remedy="Run the same command again.")
         self._connection.execute("PRAGMA query_only = ON")
 
     def run(self, sql: str, columns: Sequence[SourceColumn], batch_bytes: int) -> Rows:

@@ -226,8 +226,8 @@ def test_extraction_uses_names_of_its_own() -> None:
     columns = [column_of(POSTGRES, "int4"), replace(column_of(POSTGRES, "text"), name='we"ird', select='"we""ird"')]
     sql = extraction(POSTGRES, TABLE, columns, "x = 1", ranked=Cursor(columns[1], CursorType.TEXT))
     assert sql == (
-        'SELECT "c" AS c0, "we""ird" AS c1, DENSE_RANK() OVER (ORDER BY ("we""ird" IS NOT NULL), "we""ird")'
-        ' AS ingest_rank FROM "public"."orders" WHERE (x = 1)'
+        'SELECT "c" AS c0, "we""ird" AS c1, DENSE_RANK() OVER (ORDER BY ("public"."orders"."we""ird" IS NOT NULL),'
+        ' "public"."orders"."we""ird") AS ingest_rank FROM "public"."orders" WHERE (x = 1)'
     )
 
 
