@@ -3,11 +3,23 @@
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.lake import Lake
 
 
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """Processes start as from a prompt: what a shell starts in the background ignores Ctrl-C, and so would its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
 def test_ctrl_c_while_a_source_is_tried_ends_with_130_and_touches_nothing(tmp_path: Path) -> None:
     """The server takes the connection and never answers: the run stands in its first check, without any effect yet."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
