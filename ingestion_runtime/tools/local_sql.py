@@ -91,10 +91,13 @@ def _claim(directory: Path) -> tuple[Path, int]:
     while True:
         spill = directory / f"{_PREFIX}{uuid.uuid4().hex[:8]}"
         spill.mkdir(parents=True)
-        held = os.open(spill, os.O_RDONLY)
+        try:
+            held = os.open(spill, os.O_RDONLY)
+        except FileNotFoundError:  # taken for an abandoned one before it was locked
+            continue
         with suppress(OSError):  # a file system without locks: then nobody else gets one either
             fcntl.flock(held, fcntl.LOCK_EX)
-        if spill.is_dir():  # it may have been taken for an abandoned one before it was locked
+        if spill.is_dir():  # as above
             return spill, held
         os.close(held)
 

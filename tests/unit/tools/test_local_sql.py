@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -93,3 +94,15 @@ def test_files_are_read_by_their_names_and_not_by_patterns(tmp_path: Path) -> No
         for name in names:
             listed = file_list([f"{tmp_path}/{name}/0.parquet"])
             assert sql.execute(f"SELECT name FROM read_parquet({listed})").fetchall() == [(name,)]
+
+
+def test_sessions_that_open_at_once_do_not_take_each_other_for_abandoned(tmp_path: Path) -> None:
+    """Each cleans up behind dead processes while the others make their folders."""
+
+    def work(_: int) -> None:
+        with LocalSql(64, str(tmp_path)).session():
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(400)))
+    assert not list(tmp_path.iterdir())
