@@ -10,15 +10,14 @@ import json
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingestion_runtime.model.errors import ConfigError, TerminalError
-from ingestion_runtime.tools.jars import ABANDONED_SECONDS, spark_jars
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.tools.jars import ABANDONED_SECONDS, CACHE_VARIABLE, spark_jars, workspace
 from ingestion_runtime.tools.spark import SparkTool
 from ingestion_runtime.tools.spark_jvm import ClassDataOptions, Settings, SparkSettings, no_class_data
 
@@ -117,20 +116,9 @@ class ClassData:
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._remove_old()
-            work = Path(tempfile.mkdtemp(prefix=".build-", dir=self._directory))
-        except OSError as error:
-            raise ConfigError(
-                f"The class-data cache {self._directory} cannot be written: {error.strerror}.",
-                remedy=f"Make it writable, let INGESTION_CACHE_DIR name another directory, or set {VARIABLE}=off.",
-                directory=str(self._directory),
-            ) from error
-        try:
+        remedy = f"Make it writable, let {CACHE_VARIABLE} name another directory, or set {VARIABLE}=off."
+        with workspace(self._directory, ".build-", self._remove_old, "class-data cache", remedy) as work:
             yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
     def _remove_old(self) -> None:
         """Remove what killed builders left, archives that no note names, and those that nobody used for a month."""

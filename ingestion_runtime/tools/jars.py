@@ -52,6 +52,26 @@ def default_cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "ingestion-runtime" / "jars"
 
 
+@contextmanager
+def workspace(directory: Path, prefix: str, tidy: Callable[[], None], what: str, remedy: str) -> Iterator[Path]:
+    """Lend a temporary directory within a cache (moving a file out of it is a rename), after ``tidy`` cleared it.
+
+    Raises ConfigError, which calls the cache ``what``, when it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        tidy()
+        work = Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
+    except OSError as error:
+        raise ConfigError(
+            f"The {what} {directory} cannot be written: {error.strerror}.", remedy=remedy, directory=str(directory)
+        ) from error
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 class JarCache:
     """A directory of verified jars. Several processes may fill it at once: each moves whole, verified files in."""
 
@@ -127,21 +147,9 @@ class JarCache:
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
-        """A temporary directory beside the jars, so that moving one in is a rename."""
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._remove_abandoned()
-            work = Path(tempfile.mkdtemp(prefix=".fetch-", dir=self._directory))
-        except OSError as error:
-            raise ConfigError(
-                f"The jar cache {self._directory} cannot be written: {error.strerror}.",
-                remedy=f"Make it writable or let {CACHE_VARIABLE} name another directory.",
-                directory=str(self._directory),
-            ) from error
-        try:
+        unwritable = ("jar cache", f"Make it writable or let {CACHE_VARIABLE} name another directory.")
+        with workspace(self._directory, ".fetch-", self._remove_abandoned, *unwritable) as work:
             yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:
         """Remove what killed processes left behind; a living one writes into its own far more often than daily."""

@@ -116,8 +116,9 @@ class ParquetWriter:
     def abort(self) -> None:
         """Let go of open files after an error; they stay where they are, without a footer."""
         for part in self._parts.values():
-            if part.writer is not None:
+            if part.sink is not None:
                 part.sink.close()
+            if part.writer is not None:
                 part.writer.is_open = False
 
     def _make_room(self) -> None:
@@ -174,7 +175,7 @@ class ParquetWriter:
         part.sink.close()
         self._writing.pop(key, None)
         self._files.append(WrittenFile(part.path, part.written, key))
-        part.writer, part.written = None, 0
+        part.writer, part.sink, part.written = None, None, 0
 
 
 def repeating_columns(group: pa.Table) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.jdbc.arrow_reader import ArrowReader
+from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import postgresql
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
 from ingestion_runtime.model.errors import SpoiltBatchError, TransientError
@@ -144,6 +145,22 @@ def test_a_read_that_waits_can_be_interrupted(tmp_path: Path, postgres: Postgres
             read.ids()
 
 
+def refuse_behind_a_writer(server: PostgresDatabase, extract: JdbcExtract, database: Database, to: Path) -> None:
+    """Read while a TRUNCATE waits for our first connection: the read gives up, and the TRUNCATE goes on."""
+    writer = threading.Thread(target=server.psql, args=("TRUNCATE t",))
+
+    def read_behind_the_writer() -> None:
+        with database.snapshot("SELECT id FROM t") as snapshot:
+            writer.start()
+            until_it_waits(server, writer)
+            extract.reader.read(extract, snapshot, None, str(to / "out"))
+
+    with pytest.raises(TransientError, match="lock timeout"):
+        read_behind_the_writer()
+    writer.join(30)
+    assert not writer.is_alive()
+
+
 def test_a_read_and_who_waits_for_it_do_not_wait_for_each_other(
     tmp_path: Path, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,20 +168,9 @@ def test_a_read_and_who_waits_for_it_do_not_wait_for_each_other(
     monkeypatch.setattr(postgresql, "_LOCK_WAIT", "SET LOCAL lock_timeout = '200ms'")
     postgres.psql(TABLES)
     source = streaming_in(tmp_path).source(postgres, table_of("t"))
-    extract, database = source.read_full(), source._database
+    extract = source.read_full()
     assert isinstance(extract.reader, ArrowReader)
-    writer = threading.Thread(target=postgres.psql, args=("TRUNCATE t",))
-
-    def read_behind_the_writer() -> None:
-        with database.snapshot("SELECT id FROM t") as snapshot:
-            writer.start()
-            until_it_waits(postgres, writer)
-            extract.reader.read(extract, snapshot, None, str(tmp_path / "out"))
-
-    with pytest.raises(TransientError, match="lock timeout"):
-        read_behind_the_writer()
-    writer.join(30)
-    assert not writer.is_alive()
+    refuse_behind_a_writer(postgres, extract, source._database, tmp_path)
     assert postgres.psql("SELECT count(*) FROM t") == "0"
 
 
@@ -176,18 +182,7 @@ def test_sparks_question_for_the_columns_does_not_wait_for_who_waits_for_us(
     postgres.psql(TABLES)
     source = reading_in(spark, tmp_path).source(postgres, table_of("q", query_sql="SELECT id FROM t"))
     extract = source.read_full()
-    writer = threading.Thread(target=postgres.psql, args=("TRUNCATE t",))
-
-    def read_behind_the_writer() -> None:
-        with source._database.snapshot("SELECT id FROM t") as snapshot:
-            writer.start()
-            until_it_waits(postgres, writer)
-            extract.reader.read(extract, snapshot, None, str(tmp_path / "out"))
-
-    with pytest.raises(TransientError, match="lock timeout"):
-        read_behind_the_writer()
-    writer.join(30)
-    assert not writer.is_alive()
+    refuse_behind_a_writer(postgres, extract, source._database, tmp_path)
 
 
 CHANGES = {

@@ -38,7 +38,7 @@ def remove_empty(folder: Path) -> None:
 
 def has_folder(table: Table, batch_id: str) -> bool:
     """Whether anything of a batch lies in the table's data."""
-    return Path(local_path(batch_location(table, batch_id))).is_dir()
+    return _folder(table, batch_id).is_dir()
 
 
 def sweep(table: Table, batch_id: str) -> None:
@@ -46,9 +46,9 @@ def sweep(table: Table, batch_id: str) -> None:
 
     Only after a commit that refuses the publish of those earlier attempts, should one still be under way.
     """
-    if not has_folder(table, batch_id):
+    folder = _folder(table, batch_id)
+    if not folder.is_dir():
         return
-    folder = Path(local_path(batch_location(table, batch_id)))
     try:
         named = _named(table)
     except Exception:  # noqa: BLE001 - a snapshot that cannot say what it names, for whatever reason: nothing is removed
@@ -59,6 +59,10 @@ def sweep(table: Table, batch_id: str) -> None:
     left = [path for path in found if os.path.realpath(path) not in named and not _is_of(path, batch_id, published)]
     remove_files(map(str, left))
     remove_empty(folder)
+
+
+def _folder(table: Table, batch_id: str) -> Path:
+    return Path(local_path(batch_location(table, batch_id)))
 
 
 def _published(table: Table, batch_id: str) -> set[str]:

@@ -50,10 +50,10 @@ class LocalKeys:
                 return TargetKeys(0, keys.buckets(keys.hashed(_STAGED)))
             united = keys.hashed(_BASE)
             if staged:
-                # By their hashes: 300,000 keys of 645 bytes did not fit into 128 MiB. Two that share one make their bucket
-                # differ from the source's, and in that keys are compared by their values.
-                rest = f"SELECT hash FROM ({united}) ANTI JOIN ({keys.hashed(_STAGED)}) USING (hash)"
-                united = f"{rest} UNION ALL SELECT DISTINCT hash FROM ({keys.hashed(_STAGED)})"
+                # By their hashes: 300,000 keys of 645 bytes did not fit into 128 MiB. By 120 bits of them: a staged key that
+                # shares the hash of one which the source has lost would hide its deletion.
+                rest = f"FROM ({united}) ANTI JOIN ({keys.hashed(_STAGED)}) USING (head, tail)"
+                united = f"{rest} UNION ALL SELECT DISTINCT * FROM ({keys.hashed(_STAGED)})"
             return TargetKeys(keys.count(_BASE), keys.buckets(united))
 
     def write_missing(
@@ -153,12 +153,13 @@ class _Keys:
         self.sql.execute(f"CREATE TEMP TABLE {_BUCKETS} AS SELECT unnest($1) AS ingest_bucket", [sorted(buckets)])
 
     def hashed(self, view: str) -> str:
-        """Return the query for what the buckets need of the hashes of a view's keys: 60 bits of each."""
-        return f"SELECT CAST('0x' || substr({self._hash(view)}, 1, 15) AS BIGINT) AS hash FROM {view}"
+        """Return the query for the hashes of a view's keys: the 60 bits that the buckets need, and 60 more."""
+        halves = [f"CAST('0x' || substr(hash, {at}, 15) AS BIGINT) AS {name}" for name, at in (("head", 1), ("tail", 16))]
+        return f"SELECT {', '.join(halves)} FROM (SELECT {self._hash(view)} AS hash FROM {view})"
 
     def buckets(self, hashed: str) -> KeyBuckets:
         """Return the fingerprints of the buckets of hashes."""
-        grouped = f"SELECT hash & 65535, count(*), sum(hash >> 16) FROM ({hashed}) WHERE hash IS NOT NULL GROUP BY 1"
+        grouped = f"SELECT head & 65535, count(*), sum(head >> 16) FROM ({hashed}) WHERE head IS NOT NULL GROUP BY 1"
         found = self.sql.execute(grouped).fetchall()
         return {f"{bucket:04x}": KeyBucket(rows, int(total)) for bucket, rows, total in found}
 

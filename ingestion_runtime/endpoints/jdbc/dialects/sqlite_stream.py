@@ -40,7 +40,7 @@ class OpenedFile(sqlite3.Connection):
     """
 
     def __init__(self, path: Path, uri: str, timeout: float) -> None:
-        self._path = path
+        self.path = path
         self._opened = self._file()
         super().__init__(uri, uri=True, timeout=timeout, check_same_thread=False, isolation_level=None)
 
@@ -50,7 +50,7 @@ class OpenedFile(sqlite3.Connection):
 
     def _file(self) -> tuple[int, int] | None:
         try:
-            status = self._path.stat()
+            status = self.path.stat()
         except OSError:
             return None
         return status.st_dev, status.st_ino
@@ -66,7 +66,9 @@ class SQLiteStreamer:
 
     def begin(self, join: str | None) -> None:  # noqa: ARG002 - nothing to join: every statement has a state of its own
         if not self._connection.is_current():
-            raise TransientError("The file has been replaced by another one.", remedy="Run the same command again.")
+            raise TransientError(
+                f"The file {self._connection.path} has been replaced by another one.", remedy="Run the same command again."
+            )
         self._connection.execute("PRAGMA query_only = ON")
 
     def run(self, sql: str, columns: Sequence[SourceColumn], batch_bytes: int) -> Rows:
