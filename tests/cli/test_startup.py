@@ -61,7 +61,8 @@ def test_help_version_and_usage_errors_import_click_alone(tmp_path: Path, argume
     assert "sage" in imported.output or "version" in imported.output
     assert imported.distributions == {"click"}
     rooms = {name for name in imported.modules if name.startswith("ingestion_runtime")}
-    assert rooms <= {
+    commands = {name for name in rooms if name.startswith("ingestion_runtime.commands")}
+    assert rooms - commands <= {
         "ingestion_runtime",
         "ingestion_runtime.cli",
         "ingestion_runtime.model",

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import Result
 
-from ingestion_runtime.cli import parse_load_date, select_reloads, select_tables
+from ingestion_runtime.commands.common import parse_load_date, select_reloads, select_tables
 from ingestion_runtime.config import load_configuration
 from ingestion_runtime.model.errors import ConfigError
 from tests.cli.conftest import Call

@@ -1,0 +1,1 @@
+"""The commands beside the run itself, a module each: options in, exit code out."""
