@@ -13,7 +13,6 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ingestion_runtime.endpoints.factory import EndpointFactory
-from ingestion_runtime.endpoints.iceberg.catalog import catalog_conf
 from ingestion_runtime.events.buffer import TimeAwareBufferedSink
 from ingestion_runtime.events.emitter import EventEmitter
 from ingestion_runtime.events.heartbeat import Heartbeat
@@ -141,7 +140,7 @@ def _prepare(
         require_java,
         JarCache(default_cache_directory()).ensure,
         logs / f"spark-{options.run_id}.log",
-        catalog=lambda: catalog_conf(runtime.catalog) if runtime.catalog else (),
+        catalog=lambda: factory.prepare_catalog(),  # noqa: PLW0108 - the factory comes later: it needs the tool
         class_data=class_data_options(default_cache_directory(), environment),
         adopted=session,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.engine import EngineChoice, EngineFacts, EngineSwitch
-from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
+from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog, catalog_conf
 from ingestion_runtime.endpoints.iceberg.chosen_keys import ChosenKeys
 from ingestion_runtime.endpoints.iceberg.keys import IcebergKeys
 from ingestion_runtime.endpoints.iceberg.local_keys import LocalKeys
@@ -80,6 +80,14 @@ class EndpointFactory:
         if table.query_sql is None:
             catalogue.add(table)
         return catalogue
+
+    def prepare_catalog(self) -> tuple[tuple[str, str], ...]:
+        """Make sure of the catalog's own tables, and return the settings by which Spark opens it, if there is one."""
+        catalog = self._configuration.runtime.catalog
+        if self._catalog is None or catalog is None:
+            return ()
+        self._catalog.prepare()
+        return catalog_conf(catalog)
 
     def connections_of(self, table: TableSpec) -> tuple[str, ...]:
         """Return the connections that the table needs: its source's, and that of a catalog in a database."""

@@ -25,6 +25,9 @@ _LOCATION = text(
 )
 
 
+_TABLES = text("SELECT 1 FROM iceberg_tables CROSS JOIN iceberg_namespace_properties LIMIT 1")
+
+
 def catalog_properties(spec: CatalogSpec) -> dict[str, str]:
     """Return the properties by which Iceberg's Java library opens the catalog; with a password: keep them nowhere."""
     database = database_of(spec)
@@ -112,6 +115,27 @@ class IcebergCatalog:
                 except DBAPIError as error:
                     raise self._database.translate(error) from error
             return self._sql_client
+
+    def prepare(self) -> None:
+        """Create the catalog's tables when they are missing, before Spark's client of it is there.
+
+        That one creates them too, as soon as its session is used: at the same moment one of the two fails.
+        """
+        if self.local and not self._has_tables():
+            self.pyiceberg()
+
+    def _has_tables(self) -> bool:
+        assert self._database is not None  # noqa: S101 - a local catalog has one
+        if not self._database.is_there():
+            return False
+        try:
+            with self._sql().connect() as connection:
+                connection.execute(_TABLES)
+        except DBAPIError as error:
+            if self._database.lacks_tables(error):
+                return False
+            raise self._database.translate(error) from error
+        return True
 
     def create_namespace(self, identifier: tuple[str, ...]) -> str | None:
         """Create the table's namespace unless it is there, and return where the table would lie (None: the catalog decides).

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import URL, Engine, create_engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
@@ -138,14 +138,21 @@ def database_of(spec: CatalogSpec) -> CatalogDatabase | None:
 def open_sql_catalog(spec: CatalogSpec, engine: Engine) -> "SqlCatalog":
     """Return pyiceberg's catalog on an engine of ours: its own would need the password in a URL, and keep it."""
     from pyiceberg.catalog.sql import SqlCatalog  # 1.2 s, paid only where it is needed
+    from stamina import retry
 
     class OnOurEngine(SqlCatalog):
         def _init_catalog(self) -> None:
             self.engine = engine
             super()._init_catalog()
 
-    try:
+    @retry(on=_was_faster, attempts=5, wait_initial=0.02, wait_max=0.2)
+    def opened() -> SqlCatalog:
         return OnOurEngine(spec.name, uri=f"{engine.url.drivername}://", warehouse=spec.warehouse)
-    except (IntegrityError, ProgrammingError):
-        # Another process created the tables at this moment; now they are there.
-        return OnOurEngine(spec.name, uri=f"{engine.url.drivername}://", warehouse=spec.warehouse)
+
+    return opened()
+
+
+def _was_faster(error: Exception) -> bool:
+    """Whether another process, or Spark, created the catalog's tables at the same moment: both look first, then create."""
+    created = isinstance(error, ProgrammingError | OperationalError) and "already exists" in str(error.orig)
+    return created or isinstance(error, IntegrityError)
