@@ -8,17 +8,18 @@ WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .bench-venv/.installed
+AIRFLOW_STAMP := .airflow-venv/.installed
 # They build and install the rest; setuptools is the version that pyproject.toml builds with.
 BOOTSTRAP := setuptools==84.2.1 uv==0.13.9
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	--python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test soak bench figures check lock servers clean
+.PHONY: help install demo pictures test test-airflow soak bench figures check lock servers clean
 
 help:  ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 install: $(STAMP)  ## Create .venv from the lock files (again only when they change)
 
@@ -39,12 +40,15 @@ $(STAMP): pyproject.toml requirements.lock requirements-bootstrap.lock
 demo: install  ## Ingest an embedded shop database twice and compare the result with its source
 	$(BIN)/python -m ingestion_runtime.demo
 
-picture: install  ## Draw docs/images/run.svg from a real run of the demo
-	$(BIN)/python -m ingestion_runtime.demo picture docs/images/run.svg
+pictures: install servers  ## Draw docs/images/*: the demo, the dashboard, the report (PICTURES="dashboard" for a part)
+	$(BIN)/python -m tests.pictures $(PICTURES)
 
 test: install servers  ## All tests, on real servers (PYTEST_ARGS="tests/unit -x" for a part)
 	$(BIN)/python -m ingestion_runtime.tools.jars
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/airflow $(PYTEST_ARGS)
+
+test-airflow: install $(AIRFLOW_STAMP)  ## DAG files in a real Airflow, in an environment of its own
+	$(BIN)/pytest tests/airflow
 
 soak: install servers  ## Longer: overlapping transactions, random tables through both engines (SEED=n for another one)
 	INGESTION_SOAK_TRANSACTIONS=20000 INGESTION_SOAK_RUNS=400 INGESTION_SOAK_SEED=$(or $(SEED),4) ENGINES_EXAMPLES=20 \
@@ -63,7 +67,13 @@ $(BENCH_STAMP): tests/bench/requirements.lock $(STAMP)
 	$(BIN)/uv pip install --quiet --python .bench-venv/bin/python --require-hashes --compile-bytecode -r tests/bench/requirements.lock
 	@touch $@
 
-servers:  ## Install what the test servers need (root on Debian), or say what is missing
+# Airflow pins other versions of what both use: an environment apart.
+$(AIRFLOW_STAMP): tests/airflow/requirements.lock | $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .airflow-venv
+	$(BIN)/uv pip install --quiet --python .airflow-venv/bin/python --require-hashes --compile-bytecode -r tests/airflow/requirements.lock
+	@touch $@
+
+servers:  ## Install what the tests need besides Python (root on Debian), or say what is missing
 	@bash .ci/servers
 
 check: install  ## Format, lint, types, import contracts
@@ -76,7 +86,8 @@ lock: install  ## Write the lock files anew after a change of pyproject.toml
 	$(COMPILE) pyproject.toml --group dev -o requirements.lock
 	printf '%s\n' $(BOOTSTRAP) | $(COMPILE) - -o requirements-bootstrap.lock
 	$(COMPILE) tests/bench/requirements.in -o tests/bench/requirements.lock
+	$(COMPILE) tests/airflow/requirements.in -o tests/airflow/requirements.lock
 
 clean:  ## Remove the demo, the bench, build output and caches (not .venv)
-	rm -rf .demo .bench .bench-venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .demo .bench .bench-venv .airflow-venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,13 +1,6 @@
-"""Shows how runs go; arrives with a later version."""
+"""Shows how runs go, from their event logs: ``python progress_cli.py watch --log-file logs``."""
 
-import sys
-
-
-def main() -> None:
-    """Say that the command is not there yet."""
-    print("This command arrives with a later version.", file=sys.stderr)
-    sys.exit(2)
-
+from ingestion_runtime.commands.progress import main
 
 if __name__ == "__main__":
     main()

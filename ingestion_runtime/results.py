@@ -157,6 +157,7 @@ def _table_document(table: TableResult) -> dict[str, Any]:
         "quarantined": table.quarantined,
         "slices": table.slices,
         "watermark": table.watermark,
+        "engine": table.engine,
         "seconds": round(table.seconds, 3),
         "remark": table.remark,
         "failure": None

@@ -15,9 +15,9 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 from pyspark.sql import SparkSession
 
-from ingestion_runtime.config import load_configuration
+from ingestion_runtime.endpoints.resolving import open_configuration
 from ingestion_runtime.model.result import RunResult
-from ingestion_runtime.model.spec import RunOptions
+from ingestion_runtime.model.spec import AskedWindow, RunOptions
 from ingestion_runtime.orchestrator import RunRequest, run
 
 # The client compiler alone: these runs are too short for the other one (demo ingest 27 s of processor time against 44).
@@ -84,10 +84,15 @@ class Lake:
         environment: Mapping[str, str] | None = None,
         backfill: str = "",
         columns: Sequence[str] = (),
+        window: AskedWindow | None = None,
+        lag: int | None = None,
+        allow_shrink: Sequence[str] = (),
     ) -> RunResult:
-        """Run all tables in this process, on a Spark session that is up already; or backfill the one that is named."""
-        configuration = load_configuration(self.path)
+        """Run all tables in this process, on a Spark session that is up already; or backfill the one that is named, or read
+        a window again."""
+        configuration = open_configuration(self.path)
         options = RunOptions(run_id=os.urandom(4).hex(), load_date=day, heartbeat_seconds=0, reload=frozenset(reload))
+        options = dataclasses.replace(options, window=window, wm_lag_seconds=lag, allow_shrink=frozenset(allow_shrink))
         tables = configuration.tables
         if backfill:
             tables = tuple(table for table in tables if table.name == backfill)

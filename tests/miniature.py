@@ -58,11 +58,11 @@ class DirectSource:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    def read_full(self, on_split: Any = None) -> DirectExtract:
-        return _direct(self._real.read_full(on_split))
+    def read_full(self, on_split: Any = None, on_read: Any = None) -> DirectExtract:
+        return _direct(self._real.read_full(on_split, on_read))
 
-    def read_slice(self, piece: Slice, on_split: Any = None) -> DirectExtract:
-        return _direct(self._real.read_slice(piece, on_split))
+    def read_slice(self, piece: Slice, on_split: Any = None, on_read: Any = None) -> DirectExtract:
+        return _direct(self._real.read_slice(piece, on_split, on_read))
 
 
 def _direct(extract: JdbcExtract) -> DirectExtract:

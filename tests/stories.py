@@ -194,6 +194,39 @@ class _Teller:
         return ["NULL" if self.rng.random() < 0.03 else self.cursor[2](self.tick)]
 
 
+def tell_log(name: str, dialect: str, schema: str, seed: int) -> Story:
+    """Return the story of a table without a key, to which rows are only ever added: now and then late, within the lag."""
+    rng = Random(f"{seed}/{name}")  # noqa: S311 - no secret
+    teller = _Teller(name, dialect, rng, merged=True)
+    teller.begin(exact_keys=False)
+    teller.keys = ()
+    # A value whose truncated partition no decimal holds is refused by one engine when it is read, by the other when written:
+    # the table has its new columns by then, or not yet.
+    teller.partition = tuple(item for item in teller.partition if not item["transform"].startswith("truncate"))
+    teller.cursor = rng.choice([cursor for cursor in _CURSORS[dialect] if cursor[1] != "text"])
+    lag = rng.choice((0, 3))
+    chapters = [teller.create() + teller.bring(rng.choice((0, 25, 40)))]
+    for _ in range(1, RUNS):
+        reshaped = teller.reshape() if rng.random() < 0.5 else ""
+        teller.tick = max(0, teller.tick - rng.randint(0, lag))
+        chapters.append(reshaped + teller.bring(rng.choice((1, 4, 9))))
+    spec = {
+        "schema": schema,
+        "table": name,
+        "connection": dialect,
+        "mode": "append",
+        "incremental_column": "changed",
+        "incr_col_type": teller.cursor[1],
+        "null_cursor": "ignore",
+        # A tick is a day, or one.
+        ("lag" if teller.cursor[1] == "int" else "lag_seconds"): lag * (1 if teller.cursor[1] == "int" else 86_400),
+        "intermediate": {"partition": [dict(item) for item in teller.partition]},
+        "schema_policy": {"dropped": rng.choice(("evolve", "ignore")), "renamed": rng.choice(("evolve", "ignore"))},
+    }
+    engines = rng.choice((("arrow",) * RUNS, ("spark", "arrow", "arrow"), ("arrow", "spark", "arrow")))
+    return Story(f"{schema}.{name}", spec, tuple(chapters), engines, rng.random() < 0.2)
+
+
 def tell(name: str, dialect: str, schema: str, seed: int) -> Story:
     """Return the story of one table."""
     rng = Random(f"{seed}/{name}")  # noqa: S311 - no secret

@@ -13,13 +13,21 @@ from ingestion_runtime.commands.common import (
     pick_tables,
     require_config,
 )
+from ingestion_runtime.commands.names import complete_table
 from ingestion_runtime.commands.running import carry_out, new_run_id
 from ingestion_runtime.model.errors import ConfigError
 
 
 @click.command(short_help="Fill a new column in for rows that were read before it existed.")
 @config_option
-@click.option("--table", "table_name", metavar="SCHEMA.TABLE", required=True, help="The table, of mode scd1.")
+@click.option(
+    "--table",
+    "table_name",
+    metavar="SCHEMA.TABLE",
+    required=True,
+    help="The table, of mode scd1.",
+    shell_complete=complete_table,
+)
 @click.option("--columns", metavar="LIST", help="The columns to fill in, separated by commas; they must be there.")
 @click.option("--load-date", metavar="YYYY-MM-DD", help="The day this run counts for (default: today).")
 @output_option

@@ -7,13 +7,14 @@ itself, and ``--help`` none of it (0.08 s where it took 0.34).
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ingestion_runtime.commands.names import complete_tables
 from ingestion_runtime.model.errors import ConfigError, IngestionError
 
 if TYPE_CHECKING:
@@ -38,6 +39,16 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def only_tables_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--only-tables LIST``, as the argument ``only_tables``; see ``select_tables``."""
+    return click.option(
+        "--only-tables",
+        metavar="LIST",
+        help="Only these tables: schema.table, separated by commas.",
+        shell_complete=complete_tables,
+    )(command)
+
+
 def require_config(path: Path | None) -> Path:
     """Return the path given with ``--config``; without one the command was used wrongly."""
     if path is None:
@@ -46,10 +57,13 @@ def require_config(path: Path | None) -> Path:
 
 
 def open_configuration(path: Path) -> "Configuration":
-    """Return the configuration in a file, with all its tables. Raises ConfigError."""
-    from ingestion_runtime.config import load_configuration
+    """Return the configuration in a file, with all its tables: patterns are resolved against their sources.
 
-    return load_configuration(path)
+    Raises ConfigError, and TransientError for a source that has to be asked and cannot be reached.
+    """
+    from ingestion_runtime.endpoints import resolving
+
+    return resolving.open_configuration(path)
 
 
 def select_tables(configuration: "Configuration", only: str | None) -> tuple["TableSpec", ...]:
@@ -67,6 +81,13 @@ def select_reloads(tables: tuple["TableSpec", ...], names: str | None) -> tuple[
     return tables if names.strip() == "*" else pick_tables(tables, names, "--reload")
 
 
+def select_shrinking(tables: tuple["TableSpec", ...], names: str | None) -> tuple["TableSpec", ...]:
+    """Return the selected tables that may shrink in this run: none without ``names``, all for ``*``."""
+    if names is None:
+        return ()
+    return tables if names.strip() == "*" else pick_tables(tables, names, "--allow-shrink")
+
+
 def parse_load_date(text: str | None, timezone: str) -> date:
     """Return the load date: ``text`` (ISO), or today in the configured time zone. Raises ConfigError."""
     from zoneinfo import ZoneInfo
@@ -81,7 +102,12 @@ def parse_load_date(text: str | None, timezone: str) -> date:
 
 def pick_tables(tables: tuple["TableSpec", ...], names: str, option: str) -> tuple["TableSpec", ...]:
     """Return the tables that ``names`` lists (see ``select_tables``); ``option`` is named in errors."""
-    wanted = {name.strip().lower() for name in names.split(",") if name.strip()}
+    return match_tables(tables, names.split(","), option)
+
+
+def match_tables(tables: tuple["TableSpec", ...], names: Iterable[str], option: str) -> tuple["TableSpec", ...]:
+    """Return the tables of these names, letter case and blanks around them aside; ``option`` is named in errors."""
+    wanted = {name.strip().lower() for name in names if name.strip()}
     known = {table.name.lower() for table in tables}
     if not wanted or wanted - known:
         unknown = ", ".join(sorted(wanted - known)) or "nothing"

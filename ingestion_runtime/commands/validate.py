@@ -12,7 +12,10 @@ from ingestion_runtime.model.errors import ConfigError
 @config_option
 @output_option
 def validate(config_path: Path | None, output: str) -> None:
-    """Check a configuration and say everything that is wrong with it; nothing is connected or written."""
+    """Check a configuration and say everything that is wrong with it; nothing is connected or written.
+
+    What the patterns among its tables match is not known then: a run asks the sources for it.
+    """
     path = require_config(config_path)
     finish(lambda: _validate(path, output), output)
 
@@ -22,9 +25,10 @@ def _validate(path: Path, output: str) -> int:
 
     issues: tuple[ConfigIssue, ...] = ()
     failure: ConfigError | None = None
-    tables = 0
+    tables = patterns = 0
     try:
-        tables = len(load_configuration(path).tables)
+        configuration = load_configuration(path)
+        tables, patterns = len(configuration.tables), len(configuration.patterns)
     except ConfigError as error:
         failure = error
         found = error.values.get("issues", ())
@@ -32,9 +36,15 @@ def _validate(path: Path, output: str) -> int:
         issues = found if isinstance(found, tuple) and found else (ConfigIssue("", str(error)),)
     if output == "json":
         listed = [{"pointer": issue.pointer, "message": issue.message} for issue in issues]
-        print_json({"version": 1, "valid": failure is None, "tables": tables, "issues": listed})
+        counts = {"tables": tables, "patterns": patterns}
+        print_json({"version": 1, "valid": failure is None, **counts, "issues": listed})
     elif failure is None:
-        click.echo(f"{path}: valid, {tables} {'table' if tables == 1 else 'tables'}.", err=True)
+        and_patterns = f", and {_counted(patterns, 'pattern')} that a run resolves" if patterns else ""
+        click.echo(f"{path}: valid, {_counted(tables, 'table')}{and_patterns}.", err=True)
     if failure is not None and output != "json":
         raise failure
     return 0 if failure is None else failure.exit_code
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

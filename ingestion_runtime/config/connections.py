@@ -50,6 +50,7 @@ def build_connection(name: str, file: ConnectionFile, at: Location, paths: PathR
         connect_timeout_seconds=file.connect_timeout_seconds,
         identity=file.identity,
         horizon_wait_seconds=file.horizon_wait_seconds,
+        max_connections=file.max_connections,
         jdbc_properties=tuple(sorted(file.jdbc_properties.items())),
     )
 

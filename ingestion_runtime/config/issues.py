@@ -9,7 +9,7 @@ from ingestion_runtime.model.errors import ConfigError
 
 Location = tuple[str | int, ...]
 
-SECTION_ORDER = ("", "$schema", "connections", "runtime", "metadata", "tables")
+SECTION_ORDER = ("", "$schema", "connections", "runtime", "metadata", "orchestration", "defaults", "tables")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,14 @@ class IssueLog:
     """Collects problems. Messages never repeat a value of the file: it may be a secret in the wrong place."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Location, str], None] = {}
+        self._found: dict[tuple[Location, str], dict[str, None]] = {}
 
-    def add(self, location: Location, message: str) -> None:
-        """Record a problem; an equal one is recorded once."""
-        self._found[(location, message)] = None
+    def add(self, location: Location, message: str, found_by: str = "") -> None:
+        """Record a problem; an equal one is recorded once.
+
+        ``found_by`` names what it is a problem for, where the value that stands at ``location`` serves others too.
+        """
+        self._found.setdefault((location, message), {})[found_by] = None
 
     def clean(self, location: Location) -> bool:
         """Whether nothing was recorded at ``location`` or below it."""
@@ -52,8 +55,8 @@ class IssueLog:
     @property
     def issues(self) -> tuple[ConfigIssue, ...]:
         """Everything recorded, in the order of the file's sections."""
-        found = sorted(self._found, key=lambda item: _rank(item[0]))
-        return tuple(ConfigIssue(pointer_of(location), message) for location, message in found)
+        found = sorted(self._found.items(), key=lambda item: _rank(item[0][0]))
+        return tuple(ConfigIssue(pointer_of(at), message + _for_whom(list(by))) for (at, message), by in found)
 
     def raise_if_any(self, path: Path) -> None:
         """Raise one ConfigError that tells every problem; do nothing when there is none."""
@@ -71,6 +74,14 @@ def configuration_error(path: Path, issues: tuple[ConfigIssue, ...]) -> ConfigEr
         issues=issues,
         path=str(path),
     )
+
+
+def _for_whom(found_by: list[str]) -> str:
+    """Return for which of several a value is wrong; nothing where it is wrong in itself."""
+    if "" in found_by:
+        return ""
+    others = f" and {len(found_by) - 1} more" if len(found_by) > 1 else ""
+    return f" (for {found_by[0]}{others})"
 
 
 def _rank(location: Location) -> tuple[int, int]:

@@ -74,13 +74,9 @@ CONNECTION_URL_KEYS = frozenset(
 # Keys and values of the specification whose part is not built yet.
 UNBUILT_KEYS = frozenset(
     {
-        "alerts",
         "finalize_strategy",
         "maintenance",
-        "metadata_gateway",
         "metastore_uri",
-        "notifier",
-        "orchestration",
         "reconciliation",
         "reconciliation_defaults",
         "spec_mode",

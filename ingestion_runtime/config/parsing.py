@@ -1,7 +1,7 @@
 """From a JSON object to a strict model, with every problem told in words and the sound rest kept for further checks."""
 
 import re
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +22,7 @@ MESSAGES = {
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
 }
 PRINTABLE_KEY = re.compile(r"[\w$.-]{1,64}")
 
@@ -102,12 +103,19 @@ def _value_at(raw: object, location: Location) -> object:
 
 
 def _kind_at(kind: type[FilePart], location: Location) -> type[FilePart]:
+    keyed = False
     for step in location:
-        if isinstance(step, int):
+        if isinstance(step, int) or keyed:
+            keyed = False  # the name of an entry: what is below is described as all of them are
             continue
-        field = next(f for name, f in kind.model_fields.items() if (f.alias or name) == step)
-        kind = _model_in(field.annotation) or kind
+        annotation = _annotation(kind, step)
+        kind = _model_in(annotation) or kind
+        keyed = get_origin(annotation) is dict
     return kind
+
+
+def _annotation(kind: type[FilePart], key: str) -> Any:
+    return next(field.annotation for name, field in kind.model_fields.items() if (field.alias or name) == key)
 
 
 def _model_in(annotation: Any) -> type[FilePart] | None:
@@ -123,8 +131,10 @@ def _sound_rest(kind: type[FilePart], raw: dict[str, object], faults: list[Fault
         below = [(location[1:], type_) for location, type_ in faults if location[0] == key]
         value = rest.pop(key, None)
         if isinstance(value, dict) and all(location for location, _ in below):
-            sound = _sound_rest(_kind_at(kind, (key,)), value, below)
-            if sound is not None:
+            if get_origin(_annotation(kind, key)) is dict:
+                wrong = {location[0] for location, _ in below}
+                rest[key] = {name: entry for name, entry in value.items() if name not in wrong}
+            elif (sound := _sound_rest(_kind_at(kind, (key,)), value, below)) is not None:
                 rest[key] = sound
         elif key in kind.placeholders:
             rest[key] = kind.placeholders[key]

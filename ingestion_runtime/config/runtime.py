@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
 from ingestion_runtime.config.known import OWNED_SPARK_KEYS, SECRET_WORDS, SPARK_KEYS_WITH_A_FIELD
 from ingestion_runtime.config.models import IntermediateFile, MetadataFile, RuntimeFile, SparkFile
+from ingestion_runtime.config.notify import build_gateway, build_notify
 from ingestion_runtime.config.paths import PathResolver, check_apart, is_hdfs, neighbour
 from ingestion_runtime.config.policies import build_guardrails, build_policy
 from ingestion_runtime.model.policy import SchemaPolicy
@@ -75,6 +76,8 @@ def build_runtime(
         state_flush_every=file.state_flush_every,
         state_flush_age_seconds=file.state_flush_age_seconds,
         hdfs_outbox_root=None if outbox is None else paths.resolve_outbox(outbox, (*AT, "hdfs_outbox_root")),
+        notify=build_notify(file.notify, (*AT, "notify"), paths.base, log),
+        gateway=build_gateway(file.metadata_gateway, (*AT, "metadata_gateway"), paths, log),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from ingestion_runtime.config import models
@@ -23,9 +24,13 @@ def configuration_schema() -> dict[str, Any]:
     """
     schema = models.ConfigurationFile.model_json_schema(by_alias=True)
     objects = {**schema["$defs"], models.ConfigurationFile.__name__: schema}
-    for owner, name, text in _field_texts():
-        field = getattr(models, owner).model_fields[name]
-        objects[owner]["properties"][field.alias or name]["description"] = text
+    texts = {(owner, name): text for owner, name, text in _field_texts()}
+    for owner, described in objects.items():
+        kind: type[BaseModel] = getattr(models, owner)
+        for name, field in kind.model_fields.items():
+            text = next((texts[base.__name__, name] for base in kind.__mro__ if (base.__name__, name) in texts), None)
+            if text is not None:
+                described["properties"][field.alias or name]["description"] = text
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
 
 

@@ -41,6 +41,11 @@ class SecretReference:
             raise ConfigError(f"The secret {self} is empty.", remedy="Give it a value.", reference=str(self))
         return value
 
+    @property
+    def file(self) -> Path | None:
+        """The file that holds the secret; None for a variable."""
+        return self.base / self.name if self.kind == "file" else None
+
     def __str__(self) -> str:
         return f"${{{self.kind}:{self.name}}}"
 

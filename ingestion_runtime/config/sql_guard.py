@@ -76,6 +76,14 @@ def check_filter(text: str, dialect: str) -> None:
         raise SqlRefusedError(f"this is not a boolean expression; {FILTER_ALLOWED}")
 
 
+def columns_of(text: str, dialect: str) -> frozenset[str]:
+    """Return the names of the columns in an expression; none where it cannot be parsed."""
+    try:
+        return frozenset(column.name for column in _parse(text, dialect, FILTER_ALLOWED).find_all(exp.Column))
+    except SqlRefusedError:
+        return frozenset()
+
+
 def check_query(text: str, dialect: str) -> None:
     """Return if ``text`` is exactly one SELECT that changes nothing; raises SqlRefusedError if not."""
     tree = _parse(text, dialect, QUERY_ALLOWED)

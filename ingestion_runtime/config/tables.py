@@ -3,13 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ingestion_runtime.config.connections import is_connection_name
 from ingestion_runtime.config.cursors import canonical_watermark
 from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
 from ingestion_runtime.config.known import DIALECTS
 from ingestion_runtime.config.models import PartitionFieldFile, PartitionReadFile, TableFile
+from ingestion_runtime.config.names import check_names, check_pattern, is_pattern
 from ingestion_runtime.config.policies import build_policy, build_wishes
+from ingestion_runtime.config.privacy import Standing, build_privacy
 from ingestion_runtime.config.runtime import check_timezone
 from ingestion_runtime.config.sql_text import SqlRefusedError
 from ingestion_runtime.model.columns import INGEST_PREFIX
@@ -27,8 +30,6 @@ from ingestion_runtime.model.spec import (
     TableSpec,
 )
 
-UNSAFE_IN_NAMES = set("/\\=:*?[]{}%#")
-LONGEST_NAME = 200
 TRANSFORM = re.compile(r"(identity|year|month|day)|(years|months|days)|(bucket|truncate):(\d{1,7})", re.ASCII)
 TIME_TRANSFORMS = ("year", "month", "day")
 DEFAULT_DELETE_FRACTION = 0.1
@@ -37,7 +38,8 @@ DEFAULT_DELETE_FRACTION = 0.1
 @dataclass(frozen=True, slots=True)
 class TableContext:
     """What a table is checked against: dialects by connection name (None: not known), whether a catalog is given, and the
-    horizon policies by connection name. ``policy`` and ``guardrails`` hold for tables that say nothing else."""
+    horizon policies by connection name. ``policy`` and ``guardrails`` hold for tables that say nothing else;
+    ``standing`` says where the table stands."""
 
     dialects: Mapping[str, str | None]
     has_catalog: bool
@@ -45,14 +47,17 @@ class TableContext:
     horizons: Mapping[str, str] = field(default_factory=dict)
     policy: SchemaPolicy = field(default_factory=SchemaPolicy)
     guardrails: Guardrails = field(default_factory=Guardrails)
+    standing: Standing = field(default_factory=lambda: Standing(Path(), lambda _: False))
 
 
 def build_table(file: TableFile, at: Location, context: TableContext) -> TableSpec:
-    """Return the table; problems are recorded."""
+    """Return the table, or for a pattern what its tables are like; problems are recorded."""
     log = context.log
-    for key, name in (("schema", file.schema_name), ("table", file.table)):
-        _check_name(name, (*at, key), log)
     connection = _connection(file, at, context)
+    if is_pattern(file):
+        check_pattern(file, at, context.dialects.get(connection), log)
+    else:
+        check_names(file, at, log)
     _check_keys(file, at, log)
     _check_columns(file, at, log)
     _check_mode(file, at, context)
@@ -60,7 +65,7 @@ def build_table(file: TableFile, at: Location, context: TableContext) -> TableSp
     return TableSpec(
         schema=file.schema_name,
         table=file.table,
-        mode=file.mode,
+        mode=file.mode or "full",
         connection=connection,
         sink=SinkFormat(file.sink),
         primary_keys=tuple(file.primary_keys),
@@ -84,16 +89,9 @@ def build_table(file: TableFile, at: Location, context: TableContext) -> TableSp
         horizon=_horizon(file, at, connection, context),
         cursor_timezone=_cursor_timezone(file, (*at, "cursor_timezone"), log),
         lag=_lag(file, (*at, "lag"), log),
+        max_shrink_fraction=file.max_shrink_fraction,
+        privacy=build_privacy(file, at, context.standing, log),
     )
-
-
-def _check_name(name: str, at: Location, log: IssueLog) -> None:
-    if not log.clean(at):
-        return
-    unsafe = any(character in UNSAFE_IN_NAMES or not character.isprintable() for character in name)
-    if unsafe or name[0] in "._" or name != name.strip() or len(name.encode()) > LONGEST_NAME:
-        signs = " ".join(sorted(UNSAFE_IN_NAMES))
-        log.add(at, f"becomes a folder name: no {signs} or control characters, no leading '.' or '_', no blanks around")
 
 
 def _connection(file: TableFile, at: Location, context: TableContext) -> str:
@@ -144,21 +142,40 @@ def _check_mode(file: TableFile, at: Location, context: TableContext) -> None:
 
     if file.sink == "iceberg" and not context.has_catalog and log.clean((*at, "sink")):
         log.add((*at, "sink"), "the sink 'iceberg' (the default) needs runtime.intermediate; give it, or use 'parquet'")
+    if file.mode is None and log.clean((*at, "mode")):
+        log.add((*at, "mode"), "this key is required, here or in defaults")
     if file.mode == "scd1":
         for key in ("primary_keys", "incremental_column", "incr_col_type"):
-            if not getattr(file, key):
+            # The tables of a pattern have each their own key, which the source's catalog knows.
+            if not getattr(file, key) and not (key == "primary_keys" and is_pattern(file)):
                 need(key, f"mode 'scd1' needs '{key}'")
         if file.sink != "iceberg":
             need("sink", "mode 'scd1' needs the sink 'iceberg'")
+    if file.mode == "append":
+        _check_append(file, at, log)
     if file.incr_col_type in ("text", "int") and file.lag_seconds:
         log.add((*at, "lag_seconds"), f"has no meaning for a cursor of type {file.incr_col_type}; leave it out")
     _check_deletes(file, at, log)
     _check_intermediate(file, at, log)
 
 
+def _check_append(file: TableFile, at: Location, log: IssueLog) -> None:
+    for key in ("incremental_column", "incr_col_type"):
+        if not getattr(file, key) and log.clean((*at, key)):
+            log.add((*at, key), f"mode 'append' needs '{key}'")
+    if file.incr_col_type == "text":
+        log.add((*at, "incr_col_type"), "mode 'append' needs a cursor that is a number, a date or a time")
+    if file.primary_keys:
+        log.add((*at, "primary_keys"), "mode 'append' adds rows as they come and knows no key; leave it out, or use 'scd1'")
+    if file.sink != "iceberg" and log.clean((*at, "sink")):
+        log.add((*at, "sink"), "mode 'append' needs the sink 'iceberg': a directory is only ever replaced as a whole")
+
+
 def _check_deletes(file: TableFile, at: Location, log: IssueLog) -> None:
     if file.deletes != "ignore" and file.mode == "full" and log.clean((*at, "mode")):
         log.add((*at, "deletes"), "mode 'full' replaces the whole table, deleted rows go with it; leave it out")
+    if file.deletes != "ignore" and file.mode == "append":
+        log.add((*at, "deletes"), "mode 'append' has no key by which a row could be found to be gone; leave it out")
     if file.deletes == "ignore" and file.max_delete_fraction is not None and log.clean((*at, "deletes")):
         log.add((*at, "max_delete_fraction"), "has no meaning without 'deletes': 'soft' or 'hard'; leave it out")
 
@@ -166,7 +183,7 @@ def _check_deletes(file: TableFile, at: Location, log: IssueLog) -> None:
 def _horizon(file: TableFile, at: Location, connection: str, context: TableContext) -> HorizonPolicy:
     policy = HorizonPolicy(file.horizon or context.horizons.get(connection) or HorizonPolicy.STRICT)
     place = (*at, "horizon")
-    if policy is HorizonPolicy.LAG and file.mode == "scd1" and context.log.clean(place):
+    if policy is HorizonPolicy.LAG and file.mode in ("scd1", "append") and context.log.clean(place):
         if file.incr_col_type == "text":
             context.log.add(place, "a text cursor has no lag; use 'strict' or 'off' for this table")
         elif file.incr_col_type == "int" and not file.lag:

@@ -15,7 +15,8 @@ OUTGROWN = 128
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
     """What decides. ``far`` names places that this process cannot write by itself (HDFS), ``estimated_bytes`` is what the
-    source's catalog says of the table (None: nothing), ``memory_mb`` the budget in MiB."""
+    source's catalog says of the table (None: nothing), ``memory_mb`` the budget in MiB. ``hashes``: columns are masked by
+    hashes, whose salt would stand in Spark's plans and logs."""
 
     table: str
     wanted: Engine
@@ -25,6 +26,7 @@ class EngineFacts:
     master: str
     estimated_bytes: int | None
     memory_mb: int
+    hashes: bool = False
 
     @property
     def cluster(self) -> bool:
@@ -41,20 +43,33 @@ class EngineChoice:
 
 
 def choose_engine(facts: EngineFacts) -> EngineChoice:
-    """Return the engine for a table. Raises ConfigError where ``arrow`` is asked for and cannot be."""
+    """Return the engine for a table. Raises ConfigError where ``arrow`` is asked for and cannot be, or Spark must not be."""
     if facts.wanted is Engine.SPARK:
-        return EngineChoice(Engine.SPARK, "engine is set to spark")
+        return _only_plain(facts, EngineChoice(Engine.SPARK, "engine is set to spark"))
     hindrance = _hindrance(facts)
     if facts.wanted is Engine.ARROW:
         if hindrance is not None:
             raise _refused(facts, hindrance)
         return EngineChoice(Engine.ARROW, "engine is set to arrow")
     if hindrance is not None:
-        return EngineChoice(Engine.SPARK, hindrance)
+        return _only_plain(facts, EngineChoice(Engine.SPARK, hindrance))
+    if facts.hashes:
+        return EngineChoice(Engine.ARROW, "it hashes columns, which Spark would do with the salt in its plans and logs")
     if facts.cluster and facts.estimated_bytes is not None and facts.estimated_bytes > OUTGROWN * facts.memory_mb * 2**20:
         size = f"{facts.estimated_bytes / 2**30:,.1f} GiB at the source"
         return EngineChoice(Engine.SPARK, f"{size} outgrow one machine, and {facts.master} has more")
     return EngineChoice(Engine.ARROW, "this process can do it: no JVM has to start")
+
+
+def _only_plain(facts: EngineFacts, choice: EngineChoice) -> EngineChoice:
+    if not facts.hashes:
+        return choice
+    raise ConfigError(
+        f"{facts.table}: columns are masked by hash, and the engine would be spark ({choice.reason}): the salt would stand"
+        " in its plans and logs.",
+        remedy="Read the table with the engine arrow into local folders, or mask by truncate or null.",
+        table=facts.table,
+    )
 
 
 def _refused(facts: EngineFacts, hindrance: str) -> ConfigError:

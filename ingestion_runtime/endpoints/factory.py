@@ -27,6 +27,8 @@ from ingestion_runtime.endpoints.raw import RawZone
 from ingestion_runtime.model.batch import TableKey
 from ingestion_runtime.model.endpoint import MetadataCapableEndpoint, SourceEndpoint
 from ingestion_runtime.model.errors import ConfigError
+from ingestion_runtime.model.naming import target_key
+from ingestion_runtime.model.privacy import MaskMethod
 from ingestion_runtime.model.spec import Configuration, Deletes, SinkFormat, TableSpec
 from ingestion_runtime.model.target import TargetKeyReader, TargetTable
 from ingestion_runtime.tools.files import Files, is_hdfs
@@ -53,16 +55,16 @@ class Endpoints:
 class EndpointFactory:
     """Builds endpoints. Databases and the catalog are shared between tables; safe to use from several threads."""
 
-    def __init__(self, configuration: Configuration, tool: SparkTool, files: Files) -> None:
+    def __init__(self, configuration: Configuration, tool: SparkTool, files: Files, *, read_only: bool = False) -> None:
+        """``read_only``: targets will be looked at, and not even a file of the catalog's database is touched."""
         self._configuration = configuration
         self._tool = tool
         self._files = files
         self._lock = threading.Lock()
         self._databases: dict[str, Database] = {}
         self._catalogues: dict[str, Catalogue] = {}
-        self._keys: dict[str, TableKey] = {}
         catalog = configuration.runtime.catalog
-        self._catalog = None if catalog is None else IcebergCatalog(catalog, tool.session)
+        self._catalog = None if catalog is None else IcebergCatalog(catalog, tool.session, read_only=read_only)
 
     def database(self, name: str) -> Database:
         """Return the named connection as a database for probes."""
@@ -125,6 +127,7 @@ class EndpointFactory:
             master=runtime.spark.master,
             estimated_bytes=source.described().estimated_bytes,
             memory_mb=runtime.memory_mb,
+            hashes=any(mask.method is MaskMethod.HASH for mask in table.privacy.masks),
         )
 
     def _parquet_settings(self) -> ParquetSettings:
@@ -161,13 +164,7 @@ class EndpointFactory:
 
     def target_key(self, table: TableSpec) -> TableKey:
         """Return the name under which state and leases know the table's target."""
-        with self._lock:
-            known = self._keys.get(table.name)
-        if known is None:
-            known = self.build_endpoints(table, self._tool.table_session()).target.key
-            with self._lock:
-                self._keys[table.name] = known
-        return known
+        return target_key(self._configuration.runtime, table)
 
     def metadata_endpoint(self, table: TableSpec) -> MetadataCapableEndpoint:
         """Return a source that is only asked to describe its table."""
@@ -193,7 +190,7 @@ def _splitting(table: TableSpec, target: TargetTable) -> Callable[[pa.Schema], S
     which splits them once more anyway."""
 
     def split(schema: pa.Schema) -> Splitter | None:
-        whole = table.mode == "full" or target.location() is None
+        whole = table.mode in ("full", "append") or target.location() is None
         return splitter(table.partition, schema) if whole and table.sink is SinkFormat.ICEBERG else None
 
     return split

@@ -74,6 +74,11 @@ class ParquetTarget:
             branches=self._unpublished(current, kept),
         )
 
+    def live_rows(self) -> int | None:
+        """What the receipt says: each batch is the whole table."""
+        head = self.head()
+        return None if head is None or head.receipt is None else head.receipt.rows
+
     def columns(self) -> pa.Schema | None:
         """None: each batch is a directory of its own, with columns of its own."""
         return None

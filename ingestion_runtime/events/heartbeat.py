@@ -2,10 +2,33 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 
 from ingestion_runtime.events import types as events
 from ingestion_runtime.events.types import Emitter, Envelope, RunningTable
+
+
+@dataclass(slots=True)
+class _Position:
+    """Where a table is: its last slice, the rows of those that are staged, and of the one that is being read."""
+
+    slice: str | None = None
+    staged: int = 0
+    reading: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.staged + self.reading
+
+    def follow(self, envelope: Envelope) -> None:
+        event = envelope.event
+        if envelope.slice is not None:
+            self.slice = envelope.slice
+        if isinstance(event, events.SliceProgress):
+            self.reading = event.rows
+        elif isinstance(event, events.SliceStaged):
+            self.staged, self.reading = self.staged + (0 if event.tombstones else event.rows), 0
 
 
 class Heartbeat:
@@ -28,7 +51,7 @@ class Heartbeat:
         self._total = 0
         self._done = 0
         self._failed = 0
-        self._running: dict[str, str | None] = {}
+        self._running: dict[str, _Position] = {}
         self._lock = threading.Lock()  # the counts; never held while emitting
         self._gate = threading.Lock()  # held while emitting; stop() closes it
         self._stopped = threading.Event()
@@ -43,13 +66,13 @@ class Heartbeat:
             if table is None:
                 return
             if isinstance(event, events.TableStarted):
-                self._running[table] = None
+                self._running[table] = _Position()
             elif isinstance(event, events.TableDone | events.TableFailed):
                 self._running.pop(table, None)
                 self._done += isinstance(event, events.TableDone)
                 self._failed += isinstance(event, events.TableFailed)
-            elif table in self._running and envelope.slice is not None:
-                self._running[table] = envelope.slice
+            elif table in self._running:
+                self._running[table].follow(envelope)
 
     def start(self) -> None:
         """Start the thread, unless the interval is 0."""
@@ -76,7 +99,7 @@ class Heartbeat:
         """Emit one heartbeat now, unless stopped."""
         metrics = self._ask_metrics()
         with self._lock:
-            running = tuple(RunningTable(table, piece) for table, piece in sorted(self._running.items()))
+            running = tuple(RunningTable(table, at.slice, at.rows) for table, at in sorted(self._running.items()))
             event = events.Heartbeat(self._total, self._done, self._failed, running, metrics)
         with self._gate:
             if not self._stopped.is_set():

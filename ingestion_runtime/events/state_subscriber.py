@@ -11,6 +11,7 @@ from ingestion_runtime.events.types import (
     Event,
     Heartbeat,
     PhaseMarked,
+    SliceProgress,
     TableDone,
     TableFailed,
     TableStarted,
@@ -44,8 +45,8 @@ class TableIdentity:
 class StateEventSubscriber:
     """Turns the events of tables into state rows of phase ``event``; ``metadata_json`` holds the event's fields.
 
-    Phase marks are left out, for the strategy has written them through already; so are heartbeats and the tools'
-    progress, which only the log needs. Events of the run as a whole belong to no table and are left to the log too.
+    Phase marks are left out, for the strategy has written them through already; so are heartbeats and the progress of
+    slices and tools, which only the log needs. Events of the run as a whole belong to no table and are left to the log too.
     """
 
     def __init__(self, sink: RecordSink, identify: Callable[[str], TableIdentity | None], load_date: date) -> None:
@@ -58,7 +59,7 @@ class StateEventSubscriber:
         event = envelope.event
         if isinstance(event, Heartbeat):
             self._sink.tick()
-        if envelope.table is None or isinstance(event, PhaseMarked | Heartbeat | ToolProgress):
+        if envelope.table is None or isinstance(event, PhaseMarked | Heartbeat | SliceProgress | ToolProgress):
             return
         identity = self._identify(envelope.table)
         if identity is None:

@@ -57,7 +57,8 @@ def event_fields(event: Event) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """A run begins; ``tables`` is how many it will work on."""
+    """A run begins; ``tables`` is how many it will work on, ``tables_named`` which, in their order. ``host`` and ``pid`` say
+    which process it is: one that is gone and never said ``run_done`` has died."""
 
     name: ClassVar[str] = "run_start"
 
@@ -65,6 +66,31 @@ class RunStarted(Event):
     load_date: date
     tables: int
     max_parallel: int = 1
+    host: str = ""
+    pid: int = 0
+    tables_named: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PatternResolved(Event):
+    """A pattern of the configuration stands for so many tables of a connection; ``skipped`` do not fit its mode."""
+
+    name: ClassVar[str] = "pattern_resolved"
+
+    pattern: str
+    source: str
+    tables: int
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TablesVanished(Event):
+    """Tables that a pattern stood for in earlier runs are no longer at the source: they stay in the lake as they are."""
+
+    name: ClassVar[str] = "tables_vanished"
+    level: ClassVar[str] = "warning"
+
+    tables: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +197,21 @@ class SliceStarted(Event):
     """Reading of a slice begins."""
 
     name: ClassVar[str] = "slice_start"
-    level: ClassVar[str] = "debug"
 
     ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceProgress(Event):
+    """A slice is being read: its rows so far, their bytes in memory, and the seconds since its reading began. A read that
+    failed for its size and starts again takes its rows back."""
+
+    name: ClassVar[str] = "slice_progress"
+
+    ordinal: int
+    rows: int
+    bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +228,8 @@ class SliceSplit(Event):
 
 @dataclass(frozen=True, slots=True)
 class SliceStaged(Event):
-    """A slice is staged; ``reused``: an earlier attempt of this batch had done it."""
+    """A slice is staged; ``reused``: an earlier attempt of this batch had done it. ``connections`` is over how many at once
+    its rows were read, 0 where none were; ``tombstones``: they are keys that the source no longer has, and none was read."""
 
     name: ClassVar[str] = "slice_staged"
 
@@ -199,6 +238,29 @@ class SliceStaged(Event):
     bytes: int
     seconds: float
     reused: bool = False
+    connections: int = 0
+    tombstones: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPublished(Event):
+    """A batch is visible, with its receipt; or, not ``changed``, it brought nothing that the target lacked.
+
+    ``rows`` were written and ``deleted`` removed or marked. The seconds are those of the attempt that succeeded:
+    preparing the table and writing the rows where no reader looks, the audit of what was written, landing them in raw, and
+    the commit.
+    """
+
+    name: ClassVar[str] = "batch_published"
+
+    batch_id: str
+    rows: int
+    deleted: int
+    changed: bool
+    write_seconds: float
+    audit_seconds: float
+    land_seconds: float
+    commit_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,10 +464,11 @@ class NullCursorRows(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunningTable:
-    """A table at work, and the slice it was last heard of at."""
+    """A table at work, the slice it was last heard of at, and how many rows of it have been read so far."""
 
     table: str
     slice: str | None
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,6 +482,29 @@ class Heartbeat(Event):
     failed: int
     running: tuple[RunningTable, ...] = ()
     spark: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed(Event):
+    """A message to people, for those who read it here: what it is about (a ``NoticeKind``), in one line, and in full."""
+
+    name: ClassVar[str] = "notice"
+
+    kind: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alerted(Event):
+    """The same, where someone should look: a failure, a standstill, a run that did not end well."""
+
+    name: ClassVar[str] = "alert"
+    level: ClassVar[str] = "warning"
+
+    kind: str
+    title: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from ingestion_runtime.planning.adaptive import AdaptivePlanner
 from ingestion_runtime.planning.probe import RowCountProbe
 from ingestion_runtime.planning.reread import effective_lag
 from ingestion_runtime.publishing.deletes import DeleteFinder
-from ingestion_runtime.publishing.grip import Grip
+from ingestion_runtime.publishing.grip import Grip, Hold, Untaken
 from ingestion_runtime.publishing.identity import Identity
 from ingestion_runtime.publishing.ledger import Ledger
 from ingestion_runtime.publishing.publisher import Publisher
-from ingestion_runtime.publishing.recovery import Recovery
+from ingestion_runtime.publishing.recovery import Recovery, Settled
+from ingestion_runtime.publishing.shrink import ShrinkGuard
 from ingestion_runtime.publishing.sink import LakeSink
 from ingestion_runtime.staging import Staging
 from ingestion_runtime.state.buffered import BufferedState
@@ -55,6 +56,29 @@ class RunContext:
 def build_context(run: RunContext, table: TableSpec, endpoints: Endpoints, grip: Grip, emitter: Emitter) -> ExecutionContext:
     """Settle a table under its lease and return what its strategy works with; raises what ``Recovery.settle`` raises."""
     reload = table.name in run.options.reload
+    return _build(run, table, endpoints, grip, emitter, lambda recovery: recovery.settle(reload=reload))
+
+
+def build_foresight(
+    run: RunContext, table: TableSpec, endpoints: Endpoints, emitter: Emitter, *, remembered: bool
+) -> ExecutionContext:
+    """Return what a table's strategy would work with now, for its ``intend``; see ``Recovery.foresee``."""
+    reload = table.name in run.options.reload
+
+    def look(recovery: Recovery) -> Settled:
+        return recovery.foresee(reload=reload, remembered=remembered)
+
+    return _build(run, table, endpoints, Untaken(), emitter, look)
+
+
+def _build(
+    run: RunContext,
+    table: TableSpec,
+    endpoints: Endpoints,
+    grip: Hold,
+    emitter: Emitter,
+    settle: Callable[[Recovery], Settled],
+) -> ExecutionContext:
     ledger = Ledger(
         state=run.state,
         key=endpoints.target.key,
@@ -67,7 +91,7 @@ def build_context(run: RunContext, table: TableSpec, endpoints: Endpoints, grip:
     )
     connection = run.configuration.connection(table.connection)
     identity = Identity(table.name, run.owner, reading(table, connection), work_digest(table, connection))
-    publisher = Publisher(endpoints.target, identity, lambda: grip.token, emitter, run.failpoints)
+    publisher = Publisher(endpoints.target, identity, lambda: grip.token, emitter, run.failpoints, _guard(run, table))
     sink = LakeSink(table, run.staging, endpoints.raw, publisher, emitter, grip.require)
     recovery = Recovery(endpoints.target, sink, ledger, grip, identity, emitter)
     keys, fence = endpoints.keys, lambda: grip.token
@@ -81,8 +105,8 @@ def build_context(run: RunContext, table: TableSpec, endpoints: Endpoints, grip:
         horizon_wait=connection.horizon_wait_seconds,
         digest=identity.digest,
         finalize=runtime.finalize_full_refresh,
-        reload=reload,
-        settled=recovery.settle(reload=reload),
+        reload=table.name in run.options.reload,
+        settled=settle(recovery),
         source=endpoints.source,
         deletes=finder,
         sink=sink,
@@ -96,6 +120,11 @@ def build_context(run: RunContext, table: TableSpec, endpoints: Endpoints, grip:
         prepare_engine=lambda: _prepare_engine(run, endpoints),
         clock=run.clock,
     )
+
+
+def _guard(run: RunContext, table: TableSpec) -> ShrinkGuard | None:
+    """Return what keeps the table from losing its rows in this run."""
+    return None if table.name in run.options.allow_shrink else ShrinkGuard(table.name, table.max_shrink_fraction)
 
 
 def _prepare_engine(run: RunContext, endpoints: Endpoints) -> None:

@@ -4,13 +4,24 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 
-from ingestion_runtime.events.types import EngineChosen, SchemaDrift, TableDone, TableFailed, TableStarted, ToolProgress
+from ingestion_runtime.endpoints.engine import EngineChoice
+from ingestion_runtime.events.types import (
+    Emitter,
+    EngineChosen,
+    SchemaDrift,
+    TableDone,
+    TableFailed,
+    TableStarted,
+    ToolProgress,
+)
 from ingestion_runtime.ingestion.context import RunContext, build_context
 from ingestion_runtime.ingestion.failures import classify, describe_failure, stack_text
 from ingestion_runtime.model.errors import IngestionError, InterruptedRunError
 from ingestion_runtime.model.result import TableResult, TableStatus
-from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.model.spec import RunOptions, TableSpec
+from ingestion_runtime.planning.window import has_windows, why_not
 from ingestion_runtime.publishing.grip import Grip
 from ingestion_runtime.strategies import STRATEGY_REGISTRY
 from ingestion_runtime.strategies.context import Outcome
@@ -32,10 +43,11 @@ def _ingest_one_table(run: RunContext, table: TableSpec) -> TableResult:
     begun = time.monotonic()
     emitter = run.emitter.bind(table=table.name)
     emitter.emit(TableStarted(table.mode, table.connection))
+    teller = _EngineTeller(emitter)
     try:
-        outcome = _bring_up_to_date(run, table)
+        outcome = _bring_up_to_date(run, table, teller)
     except Exception as raised:  # noqa: BLE001 - the table's end, whatever it was; the others go on
-        return _fail(run, table, raised, time.monotonic() - begun)
+        return replace(_fail(run, table, raised, time.monotonic() - begun), engine=teller.engine)
     seconds = time.monotonic() - begun
     emitter.emit(
         TableDone(
@@ -63,30 +75,51 @@ def _ingest_one_table(run: RunContext, table: TableSpec) -> TableResult:
         watermark=outcome.watermark,
         seconds=seconds,
         remark=outcome.remark,
+        engine=teller.engine,
     )
 
 
-def _bring_up_to_date(run: RunContext, table: TableSpec) -> Outcome:
+class _EngineTeller:
+    """Tells which engine a table gets, or one step of its work, and remembers the table's."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        self._emitter = emitter
+        self.engine: str | None = None
+
+    def __call__(self, step: str, choice: EngineChoice) -> None:
+        if step == "table":
+            self.engine = choice.engine.value
+        self._emitter.emit(EngineChosen(choice.engine, step, choice.reason))
+
+
+def _bring_up_to_date(run: RunContext, table: TableSpec, teller: _EngineTeller) -> Outcome:
     if table.name in run.failed_early:
         # Several tables share the error of their connection; a traceback that grew would change the stack hash.
         raise run.failed_early[table.name].with_traceback(None)
+    if run.options.window is not None and not has_windows(table):
+        return Outcome(TableStatus.SKIPPED, remark=f"no window of it can be read again: {why_not(table)}")
     emitter = run.emitter.bind(table=table.name)
     session = run.tool.table_session()
     group = f"{run.options.run_id}/{table.name}"
     session.name_jobs(group, f"{table.mode} {table.name}")
-    endpoints = run.factory.build_endpoints(
-        table, session, lambda step, choice: emitter.emit(EngineChosen(choice.engine, step, choice.reason))
-    )
+    endpoints = run.factory.build_endpoints(table, session, teller)
     grip = Grip(run.keeper, endpoints.target.key)
     try:
         # What was preloaded may be another run's past: until the lease was ours, it could move the table.
         run.state.refresh(endpoints.target.key)
         emitter.emit(ToolProgress("lease", f"holding {endpoints.target.key} with token {grip.token}"))
         context = build_context(run, table, endpoints, grip, emitter)
-        return STRATEGY_REGISTRY["backfill" if run.options.backfill else table.mode].execute(context)
+        return STRATEGY_REGISTRY[strategy_of(run.options, table)].execute(context)
     finally:
         _release(grip, table)
         session.close()
+
+
+def strategy_of(options: RunOptions, table: TableSpec) -> str:
+    """Return under which name of the registry a table is worked on."""
+    if options.backfill:
+        return "backfill"
+    return table.mode if options.window is None else "window"
 
 
 def _release(grip: Grip, table: TableSpec) -> None:

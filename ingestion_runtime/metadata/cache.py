@@ -50,7 +50,7 @@ class MetadataCacheManager:
         try:
             return load_document(TableSnapshot, text, str(path))
         except TerminalError:
-            _move_aside(path)
+            self._put_aside(path)
             return None
 
     def is_fresh(self, snapshot: TableSnapshot) -> bool:
@@ -68,9 +68,31 @@ class MetadataCacheManager:
         except OSError as error:
             raise _disk_error("write", path, error) from error
 
+    def _put_aside(self, path: Path) -> None:
+        _move_aside(path)
+
     def path(self, source_id: str, schema: str, table: str) -> Path:
         """Return where the table's document lies. No name, however odd, leads out of the directory."""
         return self._directory / _file_name(source_id) / f"{_file_name(schema)}.{_file_name(table)}.json"
+
+
+class UnsavedSnapshots(MetadataCacheManager):
+    """The same snapshots for whoever only looks: what is saved is remembered in memory, and nothing on disk changes."""
+
+    def __init__(self, directory: Path, ttl_hours: float) -> None:
+        super().__init__(directory, ttl_hours)
+        self._saved: dict[Path, TableSnapshot] = {}
+
+    def load(self, source_id: str, schema: str, table: str) -> TableSnapshot | None:
+        """Return the table's snapshot, as it was saved here or as it is on disk."""
+        return self._saved.get(self.path(source_id, schema, table)) or super().load(source_id, schema, table)
+
+    def save(self, source_id: str, snapshot: TableSnapshot) -> None:
+        """Remember the table's snapshot."""
+        self._saved[self.path(source_id, snapshot.schema, snapshot.table)] = snapshot
+
+    def _put_aside(self, path: Path) -> None:
+        """Leave a document that cannot be understood where it is."""
 
 
 def _file_name(name: str) -> str:

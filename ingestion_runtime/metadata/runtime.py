@@ -9,6 +9,7 @@ from ingestion_runtime.metadata.cache import MetadataCacheManager
 from ingestion_runtime.metadata.difference import Difference, as_published, compare, follow
 from ingestion_runtime.metadata.drift import Verdict, judge
 from ingestion_runtime.metadata.precision import PrecisionGuardrails
+from ingestion_runtime.metadata.privacy import forget_excluded, set_apart
 from ingestion_runtime.model.endpoint import MetadataCapableEndpoint
 from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.policy import ChangeKind, OnChange
@@ -43,17 +44,18 @@ class MetadataAccess:
         policy forbids.
         """
         known = self.repository.load(source_id, table.schema, table.table) if self.repository else None
+        known, apart = forget_excluded(table, known), set_apart(table, published)
         if known is None and table.policy.require_snapshot:
             raise _no_snapshot(table)
         now = follow(known, live)
-        before = known if published is None else as_published(known, published, now)
+        before = known if apart.compared is None else as_published(known, apart.compared, now)
         if before is None:
             return Verdict()
         difference = compare(before, now)
         verdict = self.drift.judge(difference, table, published=published is not None, replaces=replaces)
         if self.repository is not None and known is not None and compare(known, now):
             self.repository.save(source_id, _remember(known, now, verdict, table))
-        return verdict
+        return replace(verdict, shape=replace(verdict.shape, hidden=apart.hidden)) if apart.hidden else verdict
 
 
 def build_metadata_access(spec: MetadataSpec, cache: MetadataCacheManager) -> MetadataAccess:
@@ -88,7 +90,7 @@ def collect_metadata(
 def _collect(
     source_id: str, table: TableSpec, endpoint: MetadataCapableEndpoint, cache: MetadataCacheManager
 ) -> tuple[ColumnChange, ...]:
-    known = cache.load(source_id, table.schema, table.table)
+    known = forget_excluded(table, cache.load(source_id, table.schema, table.table))
     if known is not None and cache.is_fresh(known):
         return ()
     # Named as the configuration names it: a source may fold case, and the check looks for the configured name.

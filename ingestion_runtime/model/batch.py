@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from ingestion_runtime.model.cursor import Fingerprint, Slice, Watermark
+from ingestion_runtime.model.cursor import Fingerprint, Interval, Slice, Span, Watermark
 from ingestion_runtime.model.keys import KeyComparison, KeyFingerprint
 
 
 class WriteMode(StrEnum):
-    """What a batch does to its target: become the whole table, or be merged into it by primary key."""
+    """What a batch does to its target: become the whole table, be merged into it by primary key, be added to it, or take the
+    place of all rows whose cursor lies in the span that was read."""
 
     REPLACE = "replace"
     MERGE = "merge"
+    APPEND = "append"
+    OVERWRITE = "overwrite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +46,30 @@ class IngestionPlan:
     """The frozen work of one batch: ordered, adjacent slices that cover exactly (lower, upper], then nothing more.
 
     ``watermark`` is what the receipt will say once the batch is published; ``fingerprint`` describes the re-read set at
-    that watermark, taken before it was read. Both are None for a full refresh.
+    that watermark, taken before it was read. Both are None for a full refresh. ``asked`` is the window that a person wanted
+    to have read again; other plans have none.
     """
 
     slices: tuple[Slice, ...]
     watermark: Watermark | None
     fingerprint: Fingerprint | None
     metadata: PlannerMetadata
+    asked: Interval | None = None
 
     @property
     def reads(self) -> tuple[Slice, ...]:
         """The slices in which rows are read; the one for tombstones, which comes last, is none of them."""
         return tuple(piece for piece in self.slices if not piece.tombstones)
+
+    @property
+    def span(self) -> Span:
+        """The cursor values that the slices cover together; raises ValueError where these have no low or no high end."""
+        first, last = self.reads[0], self.reads[-1]
+        low = first.window.low if first.window else first.reread.low if first.reread else None
+        high = last.window.high if last.window else last.reread.high if last.reread else None
+        if low is None or high is None:
+            raise ValueError("a plan without bounds covers no span")
+        return Span(low, high, takes_low=first.window is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +230,8 @@ class Lease:
 class Publication:
     """How a batch ended: the receipt that now stands, the target's location, rows written, and whether anything became
     visible (``changed``). ``duplicates`` counts rows that lost against a newer row of the same key in the batch, ``deleted``
-    rows that were removed or marked because the source no longer has them."""
+    rows that were removed or marked because the source no longer has them. ``replaced`` rows gave way to those of the span
+    in which they lay; where these are fewer, the difference counts as deleted."""
 
     receipt: Receipt | None
     location: str | None
@@ -223,3 +239,4 @@ class Publication:
     changed: bool
     duplicates: int = 0
     deleted: int = 0
+    replaced: int = 0

@@ -37,6 +37,15 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The cursor values above ``low``, or with ``takes_low`` from it on, up to ``high`` (inclusive)."""
+
+    low: Watermark
+    high: Watermark
+    takes_low: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReRead:
     """Rows at or below the watermark that may have changed since they were read.
 

@@ -69,6 +69,8 @@ class ReadSplit:
 READ_PART = "read="
 #: Told before the first half is read; what it raises ends the read.
 OnSplit = Callable[[ReadSplit], None]
+#: Told, at intervals, how many rows of a read have come so far, and their bytes in memory; by any of the threads that read.
+OnRead = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Shape:
 
     ``skipped`` columns are not read, ``missing`` ones arrive as NULL, ``landing`` ones arrive in the type given, and a
     value that it does not hold is refused. ``renamed`` are (name now, name in the target); ``replaced`` are the columns
-    whose type in the target gives way to the new one.
+    whose type in the target gives way to the new one. ``hidden`` are columns of the target that are never read: NULL too.
     """
 
     skipped: tuple[str, ...] = ()
@@ -85,6 +87,15 @@ class Shape:
     landing: tuple[pa.Field, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     replaced: tuple[str, ...] = ()
+    hidden: tuple[pa.Field, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How rows are read: the statements that together give each of them once, over so many connections at once."""
+
+    statements: tuple[str, ...]
+    connections: int
 
 
 class Extract(Protocol):
@@ -98,6 +109,15 @@ class Extract(Protocol):
     @property
     def renamed(self) -> Mapping[str, str]:
         """The columns that bear another name in the target: the name there by the name here."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """Over how many connections at once ``write_parquet`` read the rows; 0 before it did."""
+        ...
+
+    def foresee(self) -> "Reading":
+        """Return how ``write_parquet`` would read the rows now. The source is asked, and nothing is read or written."""
         ...
 
     def with_missing(self, fields: tuple[pa.Field, ...]) -> "Extract":
@@ -193,9 +213,9 @@ class SourceEndpoint(MetadataCapableEndpoint, Protocol):
         """
         ...
 
-    def read_full(self, on_split: OnSplit | None = None) -> Extract: ...
+    def read_full(self, on_split: OnSplit | None = None, on_read: OnRead | None = None) -> Extract: ...
 
-    def read_slice(self, piece: Slice, on_split: OnSplit | None = None) -> Extract: ...
+    def read_slice(self, piece: Slice, on_split: OnSplit | None = None, on_read: OnRead | None = None) -> Extract: ...
 
 
 class SinkEndpoint(Protocol):

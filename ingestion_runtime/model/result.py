@@ -34,7 +34,7 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class TableResult:
     """One table in one run. Rows as read from the source and as published; seconds are wall time; ``remark`` is what
-    people should read beside them."""
+    people should read beside them; ``engine`` moved the rows (``arrow`` or ``spark``; None: there were none to move)."""
 
     table: str
     mode: str
@@ -49,6 +49,7 @@ class TableResult:
     seconds: float = 0.0
     failure: Failure | None = None
     remark: str = ""
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,26 @@
-"""What a source says of one of its tables."""
+"""What a source says of its tables."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTable:
+    """A table or view that a reader may see. ``estimated_rows`` is the catalog's guess, None where it has none."""
+
+    schema: str
+    table: str
+    kind: Literal["table", "view"]
+    estimated_rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a database lists, and whether letter case does not tell its names apart."""
+
+    tables: tuple[ListedTable, ...]
+    ignores_case: bool
 
 
 @dataclass(frozen=True, slots=True)

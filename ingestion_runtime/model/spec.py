@@ -9,7 +9,11 @@ from typing import Protocol
 
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.horizon import HorizonPolicy
+from ingestion_runtime.model.metrics import GatewaySpec
+from ingestion_runtime.model.notify import NotifySpec
+from ingestion_runtime.model.orchestration import Orchestration
 from ingestion_runtime.model.policy import Guardrails, SchemaPolicy
+from ingestion_runtime.model.privacy import Privacy
 
 
 class Secret(Protocol):
@@ -50,6 +54,15 @@ class Deletes(StrEnum):
     HARD = "hard"
 
 
+class Unfit(StrEnum):
+    """What becomes of tables that lack the key or the cursor of a pattern's mode: nothing is run, or they are loaded whole,
+    or left out."""
+
+    REFUSE = "refuse"
+    FULL = "full"
+    SKIP = "skip"
+
+
 class NullCursor(StrEnum):
     """What happens to rows without a cursor in an incremental table."""
 
@@ -72,6 +85,7 @@ class ConnectionSpec:
     """One named source database. ``database`` is a file path for SQLite (absolute after loading).
 
     ``horizon_wait_seconds``: how long a table whose cursor is no clock waits for open transactions to end.
+    ``max_connections``: how many connections one run may have open at a time; None: as many as it needs.
     """
 
     name: str
@@ -86,6 +100,7 @@ class ConnectionSpec:
     jdbc_properties: tuple[tuple[str, str], ...] = ()
     identity: str | None = None
     horizon_wait_seconds: int = 5
+    max_connections: int | None = None
 
     @property
     def address(self) -> str:
@@ -152,6 +167,10 @@ class TableSpec:
     policy: SchemaPolicy = field(default_factory=SchemaPolicy)
     guardrails: Guardrails = field(default_factory=Guardrails)
     engine: Engine | None = None
+    # Not in the digest: it decides whether what was staged is published, not what is staged.
+    max_shrink_fraction: float | None = field(default=None, repr=False)
+    # In the digest by its marks: without any, digests are what they were before there was such a thing.
+    privacy: Privacy = field(default_factory=Privacy, repr=False)
 
     @property
     def name(self) -> str:
@@ -159,11 +178,34 @@ class TableSpec:
         return f"{self.schema}.{self.table}"
 
 
+@dataclass(frozen=True, slots=True)
+class TablePattern:
+    """An entry of the configuration that stands for every table of a connection whose name it matches.
+
+    ``like`` is the table that each of them becomes, but for its name, and for its keys where it names none; ``otherwise``
+    what one becomes that lacks its key or cursor and is to be loaded whole. ``place``: before which of the configured tables
+    they come; ``entry``: the number of the entry in the file. ``matched`` are the names of its tables, None until the source
+    was asked; ``skipped`` are those that do not fit.
+    """
+
+    entry: int
+    place: int
+    like: TableSpec
+    otherwise: TableSpec | None
+    exclude: tuple[str, ...] = ()
+    views: bool = False
+    allow_empty: bool = False
+    unfit: Unfit = Unfit.REFUSE
+    matched: tuple[str, ...] | None = None
+    skipped: tuple[TableSpec, ...] = ()
+
+
 def reading(table: TableSpec, connection: ConnectionSpec) -> tuple[tuple[str, str], ...]:
     """Return what decides which rows a table is read from, and by which cursor: (setting, value or its digest).
 
     A watermark is true only for the reading under which it was reached. How fast or in which pieces rows are read does not
     belong to it. The source is readable, so that people can tell; the other values are digests.
+    The marks of columns that are kept out of the lake come last; raises ConfigError for a salt that cannot be read.
     """
     settings = {
         "primary_keys": table.primary_keys,
@@ -175,7 +217,7 @@ def reading(table: TableSpec, connection: ConnectionSpec) -> tuple[tuple[str, st
         "null_keys": table.null_keys,
     }
     values = [(name, _short_digest(value)) for name, value in settings.items()]
-    return (("source", connection.address), *values)
+    return (("source", connection.address), *values, *table.privacy.marks())
 
 
 def work_digest(table: TableSpec, connection: ConnectionSpec) -> str:
@@ -183,7 +225,8 @@ def work_digest(table: TableSpec, connection: ConnectionSpec) -> str:
 
     Not with the engine: what one has staged the other may publish.
     """
-    return _short_digest((replace(table, engine=None), connection.address))
+    marks = table.privacy.marks()
+    return _short_digest((replace(table, engine=None), connection.address, *((marks,) if marks else ())))
 
 
 def _short_digest(value: object) -> str:
@@ -283,17 +326,21 @@ class RuntimeSpec:
     hdfs_outbox_root: str | None = None
     engine: Engine = Engine.AUTO
     memory_mb: int = 512
+    notify: NotifySpec = field(default_factory=NotifySpec)
+    gateway: GatewaySpec = field(default_factory=GatewaySpec)
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A whole configuration file, validated."""
+    """A whole configuration file, validated. Tables of its ``patterns`` are among ``tables`` once the source was asked."""
 
     path: Path
     connections: tuple[ConnectionSpec, ...]
     runtime: RuntimeSpec
     metadata: MetadataSpec
     tables: tuple[TableSpec, ...]
+    orchestration: Orchestration = field(default_factory=Orchestration)
+    patterns: tuple[TablePattern, ...] = ()
 
     def connection(self, name: str) -> ConnectionSpec:
         """Return the connection of that name; validation has made sure that there is one."""
@@ -301,16 +348,29 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedWindow:
+    """A window of the cursor as it was asked for: from ``start`` up to ``end``, which does not belong to it (None: up to the
+    watermark). Texts, because each table reads them as its cursor is spelled."""
+
+    start: str
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """What the command line adds to a configuration, for one run.
 
     ``backfill``: read what lies at or below the watermark again and merge it; ``backfill_columns`` must be there.
+    ``allow_shrink``: tables whose shrink guard is lifted. ``window``: nothing new is read, but the rows of a window again.
     """
 
     run_id: str
     load_date: date
     wm_lag_seconds: int | None = None
     heartbeat_seconds: int = 120
+    notify_interval_seconds: int = 300
     reload: frozenset[str] = frozenset()
     backfill: bool = False
     backfill_columns: tuple[str, ...] = ()
+    allow_shrink: frozenset[str] = frozenset()
+    window: AskedWindow | None = None

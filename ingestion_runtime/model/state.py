@@ -9,6 +9,8 @@ from typing import Protocol
 from ingestion_runtime.model.batch import Batch, Lease, Receipt, TableKey
 from ingestion_runtime.model.cursor import Fingerprint
 from ingestion_runtime.model.horizon import CursorSample
+from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.spec import RunOptions
 
 
 class Phase(StrEnum):
@@ -80,6 +82,58 @@ class Holder:
     started: float
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseHeld:
+    """A lease that was not given back: its holder is at work, or has died. Past ``expires_at`` anybody may take it."""
+
+    holder: Holder
+    token: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run: what it was asked to do, by whom it is carried out, and how it ended (None: it has not, or it died).
+
+    ``tables`` are the selected ones, by ``schema.table``; ``whole``: they were all that were configured.
+    """
+
+    job_name: str
+    tables: tuple[str, ...]
+    options: RunOptions
+    holder: Holder
+    started_at: datetime
+    whole: bool = True
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableEnd:
+    """How a table ended in one run. ``error`` is type and message of a failure, ``watermark`` where the table then stood."""
+
+    run_id: str
+    load_date: date
+    at: datetime
+    status: TableStatus
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_deleted: int = 0
+    seconds: float = 0.0
+    watermark: str | None = None
+    error: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LastResult:
+    """How a table ended last, when it ended well for the last time (None: never), and how many ``failures`` came since."""
+
+    end: TableEnd
+    succeeded_at: datetime | None
+    failures: int
+
+
 class StateStore(Protocol):
     """Durable state of one configuration. Every method is one transaction and safe to call from several threads.
 
@@ -95,6 +149,38 @@ class StateStore(Protocol):
     def append_records(self, records: Sequence[StateRecord]) -> None: ...
 
     def load_days(self, keys: Sequence[TableKey], load_date: date) -> Mapping[TableKey, DayStatus]: ...
+
+    def begin_run(self, record: RunRecord) -> None:
+        """Record a run that begins."""
+        ...
+
+    def end_run(self, run_id: str, exit_code: int) -> None:
+        """Record how a run ended, and that it did so now."""
+        ...
+
+    def load_run(self, job_name: str, run_id: str | None = None) -> RunRecord | None:
+        """The run of that id, or the one that began last, among the runs of a job; None when there is none."""
+        ...
+
+    def remembered_tables(self, job_name: str) -> tuple[str, ...]:
+        """The tables of the job's last run over all of them, and of those that began since, by ``schema.table``."""
+        ...
+
+    def run_results(self, run_id: str) -> Mapping[TableKey, TableEnd]:
+        """How the tables of a run ended that have ended."""
+        ...
+
+    def last_results(self, keys: Sequence[TableKey]) -> Mapping[TableKey, LastResult]:
+        """How each table ended last, whichever run it was; a table that never ended is left out."""
+        ...
+
+    def load_leases(self, keys: Sequence[TableKey]) -> Mapping[TableKey, LeaseHeld]:
+        """The leases that were not given back."""
+        ...
+
+    def known_tables(self, catalog: str) -> tuple[TableKey, ...]:
+        """The targets in a catalog that were ever worked on."""
+        ...
 
     def load_heads(self, keys: Sequence[TableKey]) -> Mapping[TableKey, TableHead]:
         """The head with the highest (sequence, insertion) of each table."""

@@ -34,7 +34,8 @@ class Payload:
 
     ``tombstones`` are files of keys that the source no longer has, ``deleted`` of them; they may be all there is.
     ``keys`` are what the receipt shall remember of the source's keys. ``renamed`` are (name now, name in the target), and
-    with ``replaces`` the payload becomes the whole table.
+    with ``replaces`` the payload becomes the whole table. ``again`` of the rows were read from where rows had been read
+    before.
     """
 
     files: tuple[str, ...]
@@ -45,6 +46,7 @@ class Payload:
     keys: KeyFingerprint | None = None
     renamed: tuple[tuple[str, str], ...] = ()
     replaces: bool = False
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,12 @@ class Written:
     """A batch on its branch, with what the audit needs.
 
     ``rows`` counted in the staged files by whoever wrote them; ``keys`` distinct keys among them; ``found`` rows of the
-    branch that carry one of those keys (merge only, else equal to ``keys``); ``null_keys`` staged rows with a NULL in the
-    key; ``total`` rows on the branch; ``added`` rows written; ``changed``: the branch differs from its base. Without a
-    primary key ``keys`` equals ``rows``. ``replaced`` are columns that get another type with the publish. ``branch`` names
-    the attempt; a target that needs no branch for it keeps the files until they are published or discarded by that name.
+    branch that carry one of those keys (merge), or lie in the span that was read (overwrite), else equal to ``keys``;
+    ``null_keys`` staged rows with a NULL in the key; ``total`` rows on the branch; ``added`` rows written; ``changed``: the
+    branch differs from its base. Without a primary key ``keys`` equals ``rows``. ``before`` and ``removed`` are the rows of
+    the base and those of them that are not on the branch; only appends and overwrites count them. ``replaced`` are columns
+    that get another type with the publish. ``branch`` names the attempt; a target that needs no branch keeps the files until
+    they are published or discarded by that name.
     """
 
     branch: str
@@ -84,6 +88,8 @@ class Written:
     changed: bool
     buried: Buried | None = None
     replaced: tuple[str, ...] = ()
+    before: int = 0
+    removed: int = 0
 
 
 class TargetKeyReader(Protocol):
@@ -119,6 +125,10 @@ class TargetTable(Protocol):
 
     def head(self) -> TargetHead | None:
         """The full head, None when there is no table. Starts an engine where the table lies on HDFS."""
+        ...
+
+    def live_rows(self) -> int | None:
+        """The rows that readers see now, without those that are marked as deleted; None before the first publish."""
         ...
 
     def columns(self) -> pa.Schema | None:

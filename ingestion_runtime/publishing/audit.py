@@ -29,6 +29,8 @@ def _find(batch: Batch, payload: Payload, written: Written) -> Iterator[str]:
         yield (
             f"{written.keys} keys were merged, the table holds {written.found} rows for them (does merge_filter miss some?)"
         )
+    if batch.write in (WriteMode.APPEND, WriteMode.OVERWRITE):
+        yield from _find_added(written)
     if written.buried is not None:
         yield from _find_buried(payload, written.buried)
     if batch.write is WriteMode.REPLACE:
@@ -38,6 +40,16 @@ def _find(batch: Batch, payload: Payload, written: Written) -> Iterator[str]:
         expected = written.keys if keeps_newest else written.rows
         if written.total != expected:
             yield f"the table would hold {written.total} rows, expected {expected}"
+
+
+def _find_added(written: Written) -> Iterator[str]:
+    if written.added != written.rows:
+        yield f"{written.added} rows were added, {written.rows} were staged"
+    if written.found != written.rows:
+        yield f"{written.found} rows of the table lie where {written.rows} were read"
+    expected = written.before - written.removed + written.rows
+    if written.total != expected:
+        yield f"the table would hold {written.total} rows, expected {expected}"
 
 
 def _find_buried(payload: Payload, buried: Buried) -> Iterator[str]:

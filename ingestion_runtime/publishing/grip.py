@@ -1,8 +1,58 @@
 """A lease and the fencing token that comes with it."""
 
+from typing import NoReturn, Protocol
+
 from ingestion_runtime.model.batch import TableKey
 from ingestion_runtime.model.errors import TransientError
 from ingestion_runtime.state.leases import LeaseKeeper
+
+
+class Hold(Protocol):
+    """What whoever works on a table asks of its lease."""
+
+    taken_over: bool
+
+    @property
+    def token(self) -> int:
+        """The fencing token."""
+        ...
+
+    def raise_above(self, fence: int) -> None:
+        """Take a token above the table's fence."""
+        ...
+
+    def require(self) -> None:
+        """Raise TransientError when the lease ran out or went to someone else."""
+        ...
+
+    def release(self) -> None:
+        """Give the lease back."""
+        ...
+
+
+class Untaken:
+    """No lease at all, for whoever only looks; what needs one is a mistake. Implements ``Hold``."""
+
+    taken_over = False
+
+    @property
+    def token(self) -> NoReturn:
+        """There is none."""
+        raise self._mistake()
+
+    def raise_above(self, fence: int) -> NoReturn:  # noqa: ARG002 - the protocol's
+        """There is nothing to raise."""
+        raise self._mistake()
+
+    def require(self) -> NoReturn:
+        """There is nothing to publish under."""
+        raise self._mistake()
+
+    def release(self) -> None:
+        """Nothing was taken."""
+
+    def _mistake(self) -> RuntimeError:
+        return RuntimeError("who only looks at a table holds no lease on it")
 
 
 class Grip:

@@ -108,4 +108,5 @@ class Ledger:
             self._tell(record)
 
 
-PHASES = {"full": (Phase.FINALIZE,), "scd1": (Phase.INTERMEDIATE, Phase.RAW, Phase.WATERMARK)}
+_INCREMENTAL = (Phase.INTERMEDIATE, Phase.RAW, Phase.WATERMARK)
+PHASES = {"full": (Phase.FINALIZE,), "scd1": _INCREMENTAL, "append": _INCREMENTAL}

@@ -4,13 +4,14 @@ A refused publish is never retried: the staged files are written again, on the t
 """
 
 import dataclasses
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import pyarrow as pa
 
-from ingestion_runtime.events.types import DuplicatesResolved, Emitter, PublishRetried
+from ingestion_runtime.events.types import BatchPublished, DuplicatesResolved, Emitter, PublishRetried
 from ingestion_runtime.model.batch import Batch, Publication, Receipt
 from ingestion_runtime.model.errors import (
     IngestionError,
@@ -22,6 +23,7 @@ from ingestion_runtime.model.errors import (
 from ingestion_runtime.model.target import Payload, TargetHead, TargetTable, Written
 from ingestion_runtime.publishing.audit import audit
 from ingestion_runtime.publishing.identity import Identity
+from ingestion_runtime.publishing.shrink import ShrinkGuard
 from ingestion_runtime.tools.failpoints import Failpoints
 
 # Each attempt writes the staged files again; a compaction that wins five times in a row is a schedule to correct.
@@ -38,8 +40,10 @@ class Publisher:
         fence: Callable[[], int],
         emitter: Emitter,
         failpoints: Failpoints,
+        guard: ShrinkGuard | None = None,
     ) -> None:
         self._target = target
+        self._guard = guard
         self._owner = identity.owner
         self._reading = identity.reading
         self._fence = fence
@@ -64,13 +68,14 @@ class Publisher:
         """
         refused: PublishRaceError | None = None
         for attempt in range(MAX_ATTEMPTS):
+            watch = _Stopwatch()
             self._require_base(batch, self._target.head())
             if refused is not None:
                 self._emitter.emit(PublishRetried(attempt, refused.message))
             try:
                 head = self._target.prepare(payload)
                 self._require_base(batch, head)
-                return self._attempt(batch, payload, head, land)
+                return self._attempt(batch, payload, head, land, watch)
             except PublishRaceError as race:
                 refused = race
         raise TransientError(
@@ -79,17 +84,26 @@ class Publisher:
             batch=batch.id,
         )
 
-    def _attempt(self, batch: Batch, payload: Payload, head: TargetHead, land: Callable[[], object]) -> Publication:
+    def _attempt(
+        self, batch: Batch, payload: Payload, head: TargetHead, land: Callable[[], object], watch: "_Stopwatch"
+    ) -> Publication:
         if payload.files or payload.deleted:
             written = self._target.write(batch, uuid.uuid4().hex[:8], payload, head)
         else:
             written = _nothing(head)
+        watch.lap("write")
         try:
             self._failpoints.hit("after-branch", self._table)
             audit(batch, payload, written)
+            if self._guard is not None:
+                self._guard.judge(batch, payload, written, self._target)
+            watch.lap("audit")
             if not written.changed and head.receipt and _says_the_same(head.receipt, batch, payload):
-                return self._leave_as_it_was(batch, head, written)
+                publication = self._leave_as_it_was(batch, head, written)
+                self._tell(batch, publication, watch)
+                return publication
             land()
+            watch.lap("land")
             self._failpoints.hit("before-publish", self._table)
             publication = self._commit(batch, payload, head, written)
         except (OutcomeUnknownError, PublishRaceError):
@@ -98,8 +112,25 @@ class Publisher:
             self._discard(written.branch)
             raise
         # Outside of the above: what is published is no branch to discard.
+        watch.lap("commit")
+        self._tell(batch, publication, watch)
         self._failpoints.hit("after-publish", self._table)
         return publication
+
+    def _tell(self, batch: Batch, publication: Publication, watch: "_Stopwatch") -> None:
+        """Say that the batch is through; only ever called when it is, and whoever hears it cannot undo it."""
+        self._emitter.emit(
+            BatchPublished(
+                batch_id=batch.id,
+                rows=publication.rows,
+                deleted=publication.deleted,
+                changed=publication.changed,
+                write_seconds=watch.seconds("write"),
+                audit_seconds=watch.seconds("audit"),
+                land_seconds=watch.seconds("land"),
+                commit_seconds=watch.seconds("commit"),
+            )
+        )
 
     def _commit(self, batch: Batch, payload: Payload, head: TargetHead, written: Written) -> Publication:
         if not written.changed and written.base is not None:
@@ -118,7 +149,13 @@ class Publisher:
         if duplicates:
             self._emitter.emit(DuplicatesResolved(duplicates))
         return Publication(
-            receipt, location, rows=written.added, changed=True, duplicates=duplicates, deleted=payload.deleted
+            receipt,
+            location,
+            rows=written.added,
+            changed=True,
+            duplicates=duplicates,
+            deleted=payload.deleted + max(0, written.removed - payload.again),
+            replaced=written.removed,
         )
 
     def _leave_as_it_was(self, batch: Batch, head: TargetHead, written: Written) -> Publication:
@@ -170,6 +207,22 @@ class Publisher:
             remedy="Run again: the table's receipt tells the next run whether it happened.",
             batch=receipt.batch_id,
         ) from error
+
+
+class _Stopwatch:
+    """How long each step took; one that was left out took no time."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        now = time.monotonic()
+        self._laps[step] = now - self._last
+        self._last = now
+
+    def seconds(self, step: str) -> float:
+        return round(self._laps.get(step, 0.0), 3)
 
 
 def require_base(batch: Batch, head: TargetHead, fence: int, table: str) -> None:

@@ -8,7 +8,7 @@ from ingestion_runtime.model.cursor import Fingerprint
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.state import PhaseStatus, TableHead
 from ingestion_runtime.model.target import TargetHead, TargetTable
-from ingestion_runtime.publishing.grip import Grip
+from ingestion_runtime.publishing.grip import Hold
 from ingestion_runtime.publishing.identity import Identity, changed_reading
 from ingestion_runtime.publishing.ledger import PHASES, Ledger
 from ingestion_runtime.publishing.publisher import damaged
@@ -30,7 +30,7 @@ class Recovery:
     """Settles one table before its strategy runs. The table's receipt decides; the state is brought up to it."""
 
     def __init__(
-        self, target: TargetTable, sink: LakeSink, ledger: Ledger, grip: Grip, identity: Identity, emitter: Emitter
+        self, target: TargetTable, sink: LakeSink, ledger: Ledger, grip: Hold, identity: Identity, emitter: Emitter
     ) -> None:
         self._target = target
         self._sink = sink
@@ -62,6 +62,38 @@ class Recovery:
         going_on = self._resume(opened, receipt, reload=reload) if opened else None
         sequence = max(receipt.sequence if receipt else 0, state.last_sequence(self._ledger.key)) + 1
         return Settled(receipt, verified, going_on, going_on.sequence if going_on else sequence)
+
+    def foresee(self, *, reload: bool, remembered: bool = False) -> Settled:
+        """Return where ``settle`` would find the table now, by looking alone; raises what it would raise.
+
+        ``remembered``: the state is believed, and the table, which could only be looked at with an engine, is not.
+        """
+        known = self._known(reload=reload)
+        opened = self._ledger.state.open_batch(self._ledger.key)
+        receipt: Receipt | None = None
+        if known is not None and (remembered or known.location == self._target.location()):
+            receipt = known.receipt
+            if not reload:
+                self._judge_receipt(receipt)
+        elif not remembered:
+            receipt = self._foresee_receipt(known, reload=reload)
+        verified = known.verified if known is not None and known.receipt == receipt else None
+        over = opened is None or _is_published(opened, receipt) or self._is_outdated(opened, receipt, reload=reload)
+        going_on = None if over else opened
+        sequence = max(receipt.sequence if receipt else 0, self._ledger.state.last_sequence(self._ledger.key)) + 1
+        return Settled(receipt, verified, going_on, going_on.sequence if going_on else sequence)
+
+    def _foresee_receipt(self, known: TableHead | None, *, reload: bool) -> Receipt | None:
+        head = self._target.head()
+        if head is None:
+            if known is not None and not reload:
+                raise self._state_knows_more(known, None)
+            return None
+        if not reload:
+            if head.receipt is not None:
+                self._judge_receipt(head.receipt)
+            self._judge_head(known, head)
+        return head.receipt
 
     def _known(self, *, reload: bool) -> TableHead | None:
         try:
@@ -123,7 +155,7 @@ class Recovery:
                 table=self._table,
                 owner=receipt.owner,
             )
-        incremental = self._ledger.mode == "scd1" and receipt.watermark is not None
+        incremental = self._ledger.mode != "full" and receipt.watermark is not None
         changed = changed_reading(receipt.reading, self._identity.reading) if incremental else ()
         if changed:
             raise TerminalError(
@@ -156,14 +188,18 @@ class Recovery:
             self._ledger.state.close_batch(opened, "published")
             self._sink.remove_staging(opened)
             return None
-        moved_on = opened.base != (receipt.batch_id if receipt else None)
-        outdated = opened.mode == "full" and opened.load_date != self._ledger.load_date
-        if reload or moved_on or outdated or opened.spec != self._identity.digest:
+        if self._is_outdated(opened, receipt, reload=reload):
             self._emitter.emit(BatchRecovered(opened.id, "given up: the table has moved on, or is read anew"))
             abandon(self._sink, self._ledger, opened)
             return None
         self._emitter.emit(BatchRecovered(opened.id, "gone on with, under its frozen plan"))
         return opened
+
+    def _is_outdated(self, opened: Batch, receipt: Receipt | None, *, reload: bool) -> bool:
+        """Whether an open batch that was not published is given up."""
+        moved_on = opened.base != (receipt.batch_id if receipt else None)
+        outdated = opened.mode == "full" and opened.load_date != self._ledger.load_date
+        return reload or moved_on or outdated or opened.spec != self._identity.digest
 
     def _state_knows_more(self, known: TableHead, receipt: Receipt | None) -> TerminalError:
         found = f"batch {receipt.sequence}" if receipt else "no receipt at all"

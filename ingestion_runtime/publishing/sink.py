@@ -92,9 +92,10 @@ class LakeSink:
         return self._publisher.publish(batch, replace(payload, replaces=True), land=lambda: None)
 
     def commit_incremental(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> Publication:
-        """Merge the staged slices on a branch, audit, land raw, publish."""
+        """Merge or add the staged slices on a branch, audit, land raw, publish."""
         self._require_one_schema(staged)
-        payload = replace(self._incremental(staged), replaces=batch.write is WriteMode.REPLACE)
+        again = sum(piece.manifest.rows for piece in staged if batch.plan.asked or piece.manifest.slice.reread)
+        payload = replace(self._incremental(staged), replaces=batch.write is WriteMode.REPLACE, again=again)
         publication = self._publisher.publish(batch, payload, land=lambda: self.write_raw(batch, staged))
         if not publication.changed:
             # Nothing lands in raw for such a batch, but rows that were set aside must not vanish with its staging.

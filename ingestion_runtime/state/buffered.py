@@ -8,7 +8,7 @@ from ingestion_runtime.events.buffer import TimeAwareBufferedSink
 from ingestion_runtime.model.batch import Batch, TableKey
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.horizon import CursorSample
-from ingestion_runtime.model.state import DayStatus, StateRecord, StateStore, TableHead
+from ingestion_runtime.model.state import DayStatus, RunRecord, StateRecord, StateStore, TableHead
 
 
 class BufferedState:
@@ -68,6 +68,10 @@ class BufferedState:
         with self._lock:
             return self._heads[key]
 
+    def known_tables(self, catalog: str) -> tuple[TableKey, ...]:
+        """Return the targets in a catalog that were ever worked on."""
+        return self._store.known_tables(catalog)
+
     def open_batch(self, key: TableKey) -> Batch | None:
         """Return the batch that an earlier run, or this one, has not closed."""
         with self._lock:
@@ -88,6 +92,14 @@ class BufferedState:
     def keep_samples(self, key: TableKey, samples: Sequence[CursorSample]) -> None:
         """Keep exactly these samples of a table."""
         self._store.keep_samples(key, samples)
+
+    def begin_run(self, record: RunRecord) -> None:
+        """Record a run that begins."""
+        self._store.begin_run(record)
+
+    def end_run(self, run_id: str, exit_code: int) -> None:
+        """Record how a run ended."""
+        self._store.end_run(run_id, exit_code)
 
     def mark(self, record: StateRecord) -> None:
         """Write a phase mark through."""
@@ -161,3 +173,18 @@ class BufferedState:
         batches = self._store.load_open_batches(keys)
         with self._lock:
             self._open.update({key: batches.get(key) for key in keys})
+
+
+class LookedAtState(BufferedState):
+    """The state for whoever only looks: what a strategy would remember of its planning is forgotten."""
+
+    def __init__(self, store: StateStore) -> None:
+        super().__init__(store, TimeAwareBufferedSink(store.append_records))
+
+    def keep_samples(self, key: TableKey, samples: Sequence[CursorSample]) -> None:
+        """Forget them: a run takes its own."""
+
+    def foresee_day(self, key: TableKey, day: DayStatus) -> None:
+        """Let a table's day be what a run would make of it before its strategy asks."""
+        with self._lock:
+            self._days[key] = day

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, insert, inspect, select
 
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.state.database import Database
-from ingestion_runtime.state.tables import METADATA, SCHEMA_VERSION
+from ingestion_runtime.state.tables import ENDS_INDEX, METADATA, SCHEMA_VERSION
 from ingestion_runtime.state.times import to_text, utc_now
 
 
@@ -25,8 +25,18 @@ def _create_missing_tables(connection: Connection) -> None:
     METADATA.create_all(connection, checkfirst=True)
 
 
-# 2: cursor samples
-MIGRATIONS: Final = (Migration(1, _create_missing_tables), Migration(2, _create_missing_tables))
+def _add_runs(connection: Connection) -> None:
+    _create_missing_tables(connection)
+    ENDS_INDEX.create(connection, checkfirst=True)
+
+
+# 2: cursor samples; 3: runs, and how tables ended, quickly; 4: the records of the metadata gateway
+MIGRATIONS: Final = (
+    Migration(1, _create_missing_tables),
+    Migration(2, _create_missing_tables),
+    Migration(3, _add_runs),
+    Migration(4, _create_missing_tables),
+)
 LATEST: Final = MIGRATIONS[-1].version
 
 
@@ -37,7 +47,7 @@ def migrate(database: Database, migrations: tuple[Migration, ...] = MIGRATIONS) 
     """
     latest = migrations[-1].version
     with database.read() as connection:
-        version = _version(connection)
+        version = schema_version(connection)
     while version < latest:
         with database.write() as connection:
             version = _step(connection, migrations)
@@ -53,7 +63,7 @@ def migrate(database: Database, migrations: tuple[Migration, ...] = MIGRATIONS) 
 def _step(connection: Connection, migrations: tuple[Migration, ...]) -> int:
     # Read again under the write lock: another process may have come first.
     SCHEMA_VERSION.create(connection, checkfirst=True)
-    version = _version(connection)
+    version = schema_version(connection)
     missing = [migration for migration in migrations if migration.version > version]
     if not missing:
         return version
@@ -62,7 +72,8 @@ def _step(connection: Connection, migrations: tuple[Migration, ...]) -> int:
     return missing[0].version
 
 
-def _version(connection: Connection) -> int:
+def schema_version(connection: Connection) -> int:
+    """Return the version of a database's schema; 0 where it has none of ours."""
     if not inspect(connection).has_table(SCHEMA_VERSION.name):
         return 0
     version: int | None = connection.execute(select(func.max(SCHEMA_VERSION.c.version))).scalar_one()

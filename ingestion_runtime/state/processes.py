@@ -2,11 +2,12 @@
 
 import os
 import socket
+from datetime import datetime
 from typing import Final
 
 import psutil
 
-from ingestion_runtime.model.state import Holder
+from ingestion_runtime.model.state import Holder, LeaseHeld
 
 _TOLERANCE_SECONDS: Final = 1.0
 
@@ -32,3 +33,9 @@ def is_alive(holder: Holder) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def is_at_work(lease: LeaseHeld, now: datetime) -> bool:
+    """Return whether a lease keeps others away at ``now``: it has not run out, and its holder has not died on this host."""
+    here = lease.holder.host == socket.gethostname()
+    return lease.expires_at > now and not (here and not is_alive(lease.holder))

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from ingestion_runtime.model.batch import TableKey
 from ingestion_runtime.model.state import Phase, PhaseStatus
-from ingestion_runtime.state.tables import BATCHES, EVENTS, LEASES, SAMPLES, WATERMARKS
+from ingestion_runtime.state.tables import BATCHES, ENDED, EVENTS, LEASES, RUNS, SAMPLES, WATERMARKS
 
 _KEYS_A_QUERY: Final = 100  # SQLite limits how deep a chain of ORs may be
 _NAMES: Final = ("catalog", "schema_name", "table_name")
@@ -66,6 +66,14 @@ def finished_phases(tables: int) -> Select[Any]:
     )
 
 
+#: Whoever works on a table leases it, and the row stays.
+KNOWN_TABLES: Final[Select[Any]] = (
+    select(*(LEASES.c[name] for name in _NAMES))
+    .where(LEASES.c.catalog == bindparam("catalog"))
+    .order_by(LEASES.c.schema_name, LEASES.c.table_name)
+)
+
+
 @lru_cache
 def newest_heads(tables: int) -> Select[Any]:
     """The head with the highest (sequence, insertion) of each table."""
@@ -84,6 +92,41 @@ def newest_heads(tables: int) -> Select[Any]:
 def open_batches(tables: int) -> Select[Any]:
     """The batches that nobody has closed."""
     return select(BATCHES).where(_about(BATCHES, tables), BATCHES.c.outcome == "open").order_by(BATCHES.c.sequence)
+
+
+#: How a table ended last: by when it happened, not by when it was written, for a run writes its events in portions. One
+#: statement a table: an index has the answer, where ranking the ends of a year for 500 tables takes 1.1 s.
+LAST_END: Final[Select[Any]] = (
+    select(EVENTS).where(_about(EVENTS), ENDED).order_by(EVENTS.c.event_at.desc(), EVENTS.c.id.desc()).limit(1)
+)
+#: When it ended well for the last time, and how often it has not ``since`` then.
+LAST_GOOD_END: Final[Select[Any]] = select(func.max(EVENTS.c.event_at)).where(
+    _about(EVENTS), ENDED, EVENTS.c.status != PhaseStatus.FAILED.value
+)
+BAD_ENDS: Final[Select[Any]] = (
+    select(func.count())
+    .select_from(EVENTS)
+    .where(_about(EVENTS), ENDED, EVENTS.c.status == PhaseStatus.FAILED.value, EVENTS.c.event_at > bindparam("since"))
+)
+#: How the tables of ``run`` ended, in the order in which they did.
+RUN_ENDS: Final[Select[Any]] = (
+    select(EVENTS).where(EVENTS.c.run_id == bindparam("run"), ENDED).order_by(EVENTS.c.event_at, EVENTS.c.id)
+)
+#: The runs of ``job``, the newest first; the run ``run`` of them.
+RUNS_OF_JOB: Final[Select[Any]] = (
+    select(RUNS).where(RUNS.c.job_name == bindparam("job")).order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
+)
+RUN_OF_JOB: Final[Select[Any]] = RUNS_OF_JOB.where(RUNS.c.run_id == bindparam("run"))
+#: Ends ``run``; the columns to set are ``ended_at`` and ``exit_code``.
+END_RUN: Final[Update] = (
+    update(RUNS).where(RUNS.c.run_id == bindparam("run")).values(ended_at=bindparam("at"), exit_code=bindparam("code"))
+)
+
+
+@lru_cache
+def held_leases(tables: int) -> Select[Any]:
+    """The leases that were not given back."""
+    return select(LEASES).where(_about(LEASES, tables), LEASES.c.released.is_(False))
 
 
 #: The highest sequence of a table: published batches, and heads.

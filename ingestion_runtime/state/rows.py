@@ -1,5 +1,6 @@
 """Domain objects as rows of the state database and back."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -9,8 +10,20 @@ from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey
 from ingestion_runtime.model.cursor import Fingerprint
 from ingestion_runtime.model.errors import TerminalError
-from ingestion_runtime.model.state import StateRecord, TableHead
-from ingestion_runtime.state.times import to_text
+from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.spec import RunOptions
+from ingestion_runtime.model.state import (
+    Holder,
+    LeaseHeld,
+    PhaseStatus,
+    RunRecord,
+    StateRecord,
+    TableEnd,
+    TableHead,
+)
+from ingestion_runtime.state.times import from_text, to_text
+
+_STOPPED = (130, 143)  # exit codes of a failure that is no failure of the table
 
 
 def key_columns(key: TableKey) -> dict[str, Any]:
@@ -96,3 +109,72 @@ def batch_row(batch: Batch, now: datetime) -> dict[str, Any]:
 def batch_of(row: Row[Any], origin: str) -> Batch:
     """Return the batch in a row; raises TerminalError when it cannot be read whole."""
     return load_document(Batch, row.document, f"{origin}, open batch {row.batch_id} of {key_of(row)},")
+
+
+def run_row(record: RunRecord) -> dict[str, Any]:
+    """Return a run that begins as a row of the runs table."""
+    return {
+        "run_id": record.options.run_id,
+        "job_name": record.job_name,
+        "load_date": record.options.load_date,
+        "tables_json": json.dumps(record.tables),
+        "whole": record.whole,
+        "options_json": dump_document(record.options),
+        "host": record.holder.host,
+        "pid": record.holder.pid,
+        "started": record.holder.started,
+        "started_at": to_text(record.started_at),
+        "ended_at": None,
+        "exit_code": None,
+    }
+
+
+def run_of(row: Row[Any], origin: str) -> RunRecord:
+    """Return the run in a row; raises TerminalError when it cannot be read whole."""
+    place = f"{origin}, run {row.run_id},"
+    return RunRecord(
+        job_name=row.job_name,
+        tables=load_document(tuple[str, ...], row.tables_json, place),
+        options=load_document(RunOptions, row.options_json, place),
+        holder=Holder(row.run_id, row.host, row.pid, row.started),
+        started_at=from_text(row.started_at),
+        whole=row.whole,
+        ended_at=None if row.ended_at is None else from_text(row.ended_at),
+        exit_code=row.exit_code,
+    )
+
+
+def end_of(row: Row[Any]) -> TableEnd:
+    """Return how a table ended, from the event that says so.
+
+    An event that another version wrote may lack a figure: events are for looking at.
+    """
+    told = _fields(row.metadata_json)
+    code, failed = int(told.get("exit_code") or 0), row.status == PhaseStatus.FAILED.value
+    status = TableStatus.INTERRUPTED if code in _STOPPED else TableStatus.FAILED
+    return TableEnd(
+        run_id=row.run_id,
+        load_date=row.load_date,
+        at=from_text(row.event_at),
+        status=status if failed else TableStatus(told.get("status") or TableStatus.DONE),
+        rows_read=int(told.get("rows_read") or 0),
+        rows_written=int(row.rows_written or 0),
+        rows_deleted=int(told.get("rows_deleted") or 0),
+        seconds=float(told.get("seconds") or 0.0),
+        watermark=row.watermark,
+        error=row.error,
+        exit_code=code,
+    )
+
+
+def _fields(text: str | None) -> dict[str, Any]:
+    try:
+        told = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def lease_of(row: Row[Any]) -> LeaseHeld:
+    """Return the lease in a row."""
+    return LeaseHeld(Holder(row.holder, row.host, row.pid, row.started), row.token, from_text(row.expires_at))

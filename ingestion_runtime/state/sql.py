@@ -10,16 +10,41 @@ from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, Lease, TableKey
 from ingestion_runtime.model.errors import TerminalError, TransientError
 from ingestion_runtime.model.horizon import CursorSample
-from ingestion_runtime.model.state import DayStatus, Holder, Phase, StateRecord, TableHead
+from ingestion_runtime.model.metrics import RuntimeRecord, VolumeRecord
+from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.state import (
+    DayStatus,
+    Holder,
+    LastResult,
+    LeaseHeld,
+    Phase,
+    RunRecord,
+    StateRecord,
+    TableEnd,
+    TableHead,
+)
 from ingestion_runtime.state import processes, queries
 from ingestion_runtime.state.database import Database
 from ingestion_runtime.state.lease_rows import LeaseRows
 from ingestion_runtime.state.leases import LIFETIME_SECONDS
+from ingestion_runtime.state.metric_rows import add_records
 from ingestion_runtime.state.migrations import migrate
 from ingestion_runtime.state.queries import chunked, naming
-from ingestion_runtime.state.rows import batch_of, batch_row, head_of, head_row, key_columns, key_of, record_row
-from ingestion_runtime.state.tables import BATCHES, EVENTS, SAMPLES, WATERMARKS
-from ingestion_runtime.state.times import to_text, utc_now
+from ingestion_runtime.state.rows import (
+    batch_of,
+    batch_row,
+    end_of,
+    head_of,
+    head_row,
+    key_columns,
+    key_of,
+    lease_of,
+    record_row,
+    run_of,
+    run_row,
+)
+from ingestion_runtime.state.tables import BATCHES, EVENTS, RUNS, SAMPLES, WATERMARKS
+from ingestion_runtime.state.times import from_text, to_text, utc_now
 
 OUTCOMES: Final = frozenset({"published", "unchanged", "abandoned"})
 _ACQUIRE_TRIES: Final = 5
@@ -70,6 +95,64 @@ class SqlStateStore:
             key: DayStatus(raw=done.get((key, Phase.RAW.value)), finalize=done.get((key, Phase.FINALIZE.value)))
             for key in keys
         }
+
+    def begin_run(self, record: RunRecord) -> None:
+        """Record a run that begins."""
+        row = run_row(record)
+        self._database.commit(lambda connection: connection.execute(insert(RUNS), row))
+
+    def end_run(self, run_id: str, exit_code: int) -> None:
+        """Record how a run ended, and that it did so now."""
+        ended = {"run": run_id, "at": to_text(self._clock()), "code": exit_code}
+        self._database.commit(lambda connection: connection.execute(queries.END_RUN, ended))
+
+    def load_run(self, job_name: str, run_id: str | None = None) -> RunRecord | None:
+        """Return the run of that id, or the one that began last, among the runs of a job; None when there is none."""
+        query = queries.RUNS_OF_JOB.limit(1) if run_id is None else queries.RUN_OF_JOB
+        asked = {"job": job_name} if run_id is None else {"job": job_name, "run": run_id}
+        with self._database.read() as connection:
+            row = connection.execute(query, asked).one_or_none()
+        return None if row is None else run_of(row, self._database.origin)
+
+    def remembered_tables(self, job_name: str) -> tuple[str, ...]:
+        """Return the tables of the job's last run over all of them, and of those that began since, by ``schema.table``."""
+        names: dict[str, None] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(queries.RUNS_OF_JOB, {"job": job_name}):
+                record = run_of(row, self._database.origin)
+                names |= dict.fromkeys(record.tables)
+                if record.whole:
+                    break
+        return tuple(sorted(names))
+
+    def run_results(self, run_id: str) -> Mapping[TableKey, TableEnd]:
+        """Return how the tables of a run ended that have ended."""
+        with self._database.read() as connection:
+            return {key_of(row): end_of(row) for row in connection.execute(queries.RUN_ENDS, {"run": run_id})}
+
+    def last_results(self, keys: Sequence[TableKey]) -> Mapping[TableKey, LastResult]:
+        """Return how each table ended last, whichever run it was; a table that never ended is left out."""
+        results: dict[TableKey, LastResult] = {}
+        with self._database.read() as connection:
+            for key in dict.fromkeys(keys):
+                row = connection.execute(queries.LAST_END, naming(key)).one_or_none()
+                if row is not None:
+                    results[key] = _last_result(connection, key, end_of(row))
+        return results
+
+    def load_leases(self, keys: Sequence[TableKey]) -> Mapping[TableKey, LeaseHeld]:
+        """Return the leases that were not given back."""
+        leases: dict[TableKey, LeaseHeld] = {}
+        with self._database.read() as connection:
+            for part in chunked(keys):
+                held = connection.execute(queries.held_leases(len(part)), naming(*part))
+                leases |= {key_of(row): lease_of(row) for row in held}
+        return leases
+
+    def known_tables(self, catalog: str) -> tuple[TableKey, ...]:
+        """Return the targets in a catalog that were ever worked on."""
+        with self._database.read() as connection:
+            return tuple(key_of(row) for row in connection.execute(queries.KNOWN_TABLES, {"catalog": catalog}))
 
     def load_heads(self, keys: Sequence[TableKey]) -> Mapping[TableKey, TableHead]:
         """Return the head with the highest (sequence, insertion) of each table that has one."""
@@ -140,6 +223,10 @@ class SqlStateStore:
 
         self._database.commit(keep)
 
+    def append_metrics(self, volumes: Sequence[VolumeRecord], runtimes: Sequence[RuntimeRecord]) -> None:
+        """Add records of the metadata gateway; see ``MetricsRepository``."""
+        self._database.commit(lambda connection: add_records(connection, volumes, runtimes))
+
     def acquire_lease(self, key: TableKey, holder: Holder, floor: int) -> Lease:
         """Take the lease with a token above every earlier one and above ``floor`` (the table's fence).
 
@@ -205,3 +292,11 @@ def _require_outcome(outcome: str) -> None:
 def _last_event(connection: Connection, run_id: str) -> int:
     highest = connection.execute(queries.LAST_EVENT, {"run": run_id}).scalar_one()
     return int(highest or 0)
+
+
+def _last_result(connection: Connection, key: TableKey, end: TableEnd) -> LastResult:
+    if end.status not in (TableStatus.FAILED, TableStatus.INTERRUPTED):
+        return LastResult(end, end.at, 0)
+    good = connection.execute(queries.LAST_GOOD_END, naming(key)).scalar_one()
+    failures = connection.execute(queries.BAD_ENDS, {**naming(key), "since": good or ""}).scalar_one()
+    return LastResult(end, None if good is None else from_text(good), int(failures))

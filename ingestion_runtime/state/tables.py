@@ -18,6 +18,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
+    literal_column,
+    or_,
 )
 
 METADATA: Final = MetaData()
@@ -53,6 +56,23 @@ EVENTS: Final = Table(
     Column("sequence", BigInteger, nullable=False),
     Index("ingestion_events_day", "catalog", "schema_name", "table_name", "load_date"),
     Index("ingestion_events_run", "run_id", "event_seq"),
+)
+
+#: The events that say how a table ended: of all events only these count rows, or have failed. With literals, for an index of
+#: these rows alone serves a query only where it says the same in the same words.
+ENDED: Final = and_(
+    EVENTS.c.phase == literal_column("'event'"),
+    or_(EVENTS.c.rows_written.is_not(None), EVENTS.c.status == literal_column("'failed'")),
+)
+# Among 900,000 events of 500 tables the last ends were found in 1.4 s without it.
+ENDS_INDEX: Final = Index(
+    "ingestion_events_ends",
+    EVENTS.c.catalog,
+    EVENTS.c.schema_name,
+    EVENTS.c.table_name,
+    EVENTS.c.event_at,
+    EVENTS.c.status,
+    sqlite_where=ENDED,  # elsewhere it holds all events: to name another dialect here would import it
 )
 
 WATERMARKS: Final = Table(
@@ -115,6 +135,72 @@ SAMPLES: Final = Table(
     Column("taken_at", BigInteger, nullable=False),
     Column("document", _LONG, nullable=False),
     Index("ingestion_cursor_samples_table", "catalog", "schema_name", "table_name", "taken_at"),
+)
+
+RUNS: Final = Table(
+    "ingestion_runs",
+    METADATA,
+    Column("run_id", _NAME, primary_key=True),
+    Column("job_name", _NAME, nullable=False),
+    Column("load_date", Date, nullable=False),
+    Column("tables_json", _LONG, nullable=False),
+    Column("whole", Boolean, nullable=False),
+    Column("options_json", _LONG, nullable=False),
+    Column("host", _NAME, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("started", Double, nullable=False),
+    Column("started_at", _TIME, nullable=False),
+    Column("ended_at", _TIME),
+    Column("exit_code", Integer),
+    Index("ingestion_runs_job", "job_name", "started_at"),
+)
+
+VOLUME: Final = Table(
+    "ingestion_volume",
+    METADATA,
+    Column("run_id", _NAME, primary_key=True),
+    Column("catalog", _NAME, primary_key=True),
+    Column("schema_name", _NAME, primary_key=True),
+    Column("table_name", _NAME, primary_key=True),
+    Column("source_table", _LONG, nullable=False),
+    Column("source_id", _NAME, nullable=False),
+    Column("load_date", Date, nullable=False),
+    Column("recorded_at", _TIME, nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("rows_read", BigInteger, nullable=False),
+    Column("rows_written", BigInteger, nullable=False),
+    Column("rows_deleted", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
+    Column("quarantined", BigInteger, nullable=False),
+    Column("slices", BigInteger, nullable=False),
+    Column("watermark", _LONG),
+    Column("batch_id", _NAME),
+    Column("location", _LONG),
+    Index("ingestion_volume_day", "catalog", "schema_name", "table_name", "load_date"),
+)
+
+RUNTIME: Final = Table(
+    "ingestion_runtime",
+    METADATA,
+    Column("run_id", _NAME, primary_key=True),
+    Column("catalog", _NAME, primary_key=True),
+    Column("schema_name", _NAME, primary_key=True),
+    Column("table_name", _NAME, primary_key=True),
+    Column("job_name", _NAME, nullable=False),
+    Column("source_table", _LONG, nullable=False),
+    Column("source_id", _NAME, nullable=False),
+    Column("mode", String(32), nullable=False),
+    Column("load_date", Date, nullable=False),
+    Column("started_at", _TIME, nullable=False),
+    Column("ended_at", _TIME, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("exit_code", Integer, nullable=False),
+    Column("error_type", _NAME),
+    Column("stack_hash", String(32)),
+    Column("engine", String(32)),
+    Index("ingestion_runtime_day", "catalog", "schema_name", "table_name", "load_date"),
 )
 
 SCHEMA_VERSION: Final = Table(

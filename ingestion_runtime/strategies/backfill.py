@@ -4,9 +4,10 @@ from ingestion_runtime.model.batch import IngestionPlan, PlannerMetadata, WriteM
 from ingestion_runtime.model.cursor import Interval, KeyRange, ReRead, Slice
 from ingestion_runtime.model.errors import ConfigError, TerminalError
 from ingestion_runtime.model.policy import OnChange
+from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import NullCursor
-from ingestion_runtime.strategies.context import ExecutionContext, Outcome
-from ingestion_runtime.strategies.scd1 import Scd1Strategy
+from ingestion_runtime.strategies.context import ExecutionContext, Intent, Outcome
+from ingestion_runtime.strategies.incremental import run_batch
 
 
 class BackfillStrategy:
@@ -17,26 +18,28 @@ class BackfillStrategy:
     fingerprint stay, because nothing was said about what is new.
     """
 
-    def __init__(self) -> None:
-        self._merge = Scd1Strategy()
-
     def execute(self, context: ExecutionContext) -> Outcome:
         """Finish the batch that an earlier run left open (it may be this backfill), then read the rows again."""
         _refuse_other_modes(context)
         finished = None
         opened = context.settled.open
         if opened is not None:
-            finished, publication = self._merge.run_batch(context, opened)
+            finished, publication = run_batch(context, opened)
             if _is_backfill(opened.plan):
                 return finished
             context = context.after(publication)
-        _require_columns(context)
-        outcome, _ = self._merge.run_batch(context, context.begin(_plan(context), WriteMode.MERGE))
+        outcome, _ = run_batch(context, context.begin(_plan(context), WriteMode.MERGE))
         return finished.followed_by(outcome) if finished else outcome
+
+    def intend(self, context: ExecutionContext) -> Intent:
+        """Say what is to be filled in; see ``Strategy.intend``."""
+        _refuse_other_modes(context)
+        return Intent(WriteMode.MERGE, Outcome(TableStatus.UNCHANGED), _plan(context))
 
 
 def _plan(context: ExecutionContext) -> IngestionPlan:
     """Cut the primary key where its rows are; a text is never cut."""
+    _require_columns(context)
     receipt = context.settled.receipt
     if receipt is None or receipt.watermark is None:
         raise TerminalError(
@@ -72,6 +75,12 @@ def _is_backfill(plan: IngestionPlan) -> bool:
 
 
 def _refuse_other_modes(context: ExecutionContext) -> None:
+    if context.table.mode == "append":
+        raise ConfigError(
+            f"{context.table.name} has the mode append: without a key no row can be found again to fill a column in.",
+            remedy="Read its rows again with --start-date, or with --reload.",
+            table=context.table.name,
+        )
     if context.table.mode != "scd1":
         raise ConfigError(
             f"{context.table.name} has the mode {context.table.mode}: each of its runs reads all columns of all rows.",

@@ -15,14 +15,16 @@ from ingestion_runtime.events.types import (
     PrecisionJudged,
     PrecisionNoted,
     SchemaDrift,
+    SliceProgress,
     SliceSplit,
     SliceStaged,
     SliceStarted,
 )
+from ingestion_runtime.metadata.privacy import refuse_former_values
 from ingestion_runtime.metadata.runtime import MetadataAccess
 from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication, StagedSlice, WriteMode
 from ingestion_runtime.model.cursor import Slice
-from ingestion_runtime.model.endpoint import IngestColumns, OnSplit, ReadSplit, Shape, SourceEndpoint
+from ingestion_runtime.model.endpoint import Extract, IngestColumns, OnRead, OnSplit, ReadSplit, Shape, SourceEndpoint
 from ingestion_runtime.model.errors import InterruptedRunError, TerminalError
 from ingestion_runtime.model.policy import Guardrail
 from ingestion_runtime.model.result import TableStatus
@@ -30,7 +32,7 @@ from ingestion_runtime.model.schema import TableSnapshot
 from ingestion_runtime.model.spec import RunOptions, SlicingPolicy, TableSpec
 from ingestion_runtime.planning.adaptive import Planner
 from ingestion_runtime.publishing.deletes import DeleteFinder
-from ingestion_runtime.publishing.grip import Grip
+from ingestion_runtime.publishing.grip import Hold
 from ingestion_runtime.publishing.ledger import Ledger
 from ingestion_runtime.publishing.recovery import Settled, abandon, finish
 from ingestion_runtime.publishing.sink import LakeSink
@@ -68,6 +70,18 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Intent:
+    """What a strategy is about to do, with nothing of it done: the plan of a batch and how that is written.
+
+    ``otherwise`` is how the table ends where the plan has no slices, or there is none; its remark holds in any case.
+    """
+
+    write: WriteMode
+    otherwise: Outcome
+    plan: IngestionPlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionContext:
     """One table in one run.
 
@@ -90,7 +104,7 @@ class ExecutionContext:
     sink: LakeSink
     planner: Planner
     ledger: Ledger
-    grip: Grip
+    grip: Hold
     metadata: MetadataAccess
     emitter: Emitter
     failpoints: Failpoints
@@ -140,7 +154,7 @@ class ExecutionContext:
             found = self.sink.find_staged(batch, piece)
             if found is None and shape is None:
                 # Once a batch: all of its slices must land alike.
-                shape = self.validate_schema(batch)
+                shape = self.validate_schema(batch.write)
             staged.append(self._stage_slice(batch, piece, found, shape or Shape()))
         for piece in batch.plan.slices:
             if piece.tombstones:
@@ -148,7 +162,7 @@ class ExecutionContext:
         self.failpoints.hit("after-stage", self.table.name)
         return tuple(staged)
 
-    def validate_schema(self, batch: Batch) -> Shape:
+    def validate_schema(self, write: WriteMode) -> Shape:
         """Return how the source's columns are to land, judged by guardrails and policy against target and snapshot.
 
         What differs becomes events. Raises TerminalError, before anything is read, for what the policies forbid.
@@ -162,13 +176,21 @@ class ExecutionContext:
             kind = PrecisionNoted if finding.policy is Guardrail.TEXT else PrecisionJudged
             self.emitter.emit(kind(finding.column, finding.wished, finding.landed, finding.policy, finding.reason))
         landed = _landed(live, landing.fields)
-        replaces = batch.write is WriteMode.REPLACE
+        replaces = write is WriteMode.REPLACE
         verdict = self.metadata.check(self.table.connection, self.table, landed, published, replaces=replaces)
+        if not replaces and self.settled.receipt is not None:
+            refuse_former_values(self.table, live, published, self.settled.receipt.reading, verdict.shape)
         if verdict.changes:
             self.emitter.emit(SchemaDrift(verdict.changes))
         if verdict.shape.missing:
             self.emitter.emit(ColumnMissing(tuple(field.name for field in verdict.shape.missing)))
         return replace(verdict.shape, landing=(*landing.fields, *verdict.shape.landing))
+
+    def extract(self, piece: Slice, on_split: OnSplit | None = None, on_read: OnRead | None = None) -> Extract:
+        """Return the rows of a slice as the source gives them."""
+        if piece.window is None and piece.reread is None:
+            return self.source.read_full(on_split, on_read)
+        return self.source.read_slice(piece, on_split, on_read)
 
     def finish(self, batch: Batch, publication: Publication) -> None:
         """Record a batch that is over; see ``publishing.recovery.finish``."""
@@ -210,16 +232,14 @@ class ExecutionContext:
         begun = self.clock()
         if found is None:
             emitter.emit(SliceStarted(piece.ordinal))
-            whole = piece.window is None and piece.reread is None
-            told = self._on_split(piece, emitter)
-            live = self.source.read_full(told) if whole else self.source.read_slice(piece, told)
+            live = self.extract(piece, self._on_split(piece, emitter), self._on_read(piece, emitter, begun))
             columns = self._columns(batch, label, begun)
             shaped = live.shaped(shape).with_ingest_cols(columns)
             numbered = shaped.with_field_ids(self.sink.field_ids(shaped))
-            staged = self.sink.stage_incremental_slice(batch, piece, numbered)
+            staged, connections = self.sink.stage_incremental_slice(batch, piece, numbered), numbered.connections
         else:
-            staged = found
-        self._tell_staged(emitter, staged, begun, reused=found is not None)
+            staged, connections = found, 0
+        self._tell_staged(emitter, staged, begun, reused=found is not None, connections=connections)
         return staged
 
     def _stage_tombstones(self, batch: Batch, piece: Slice, staged: tuple[StagedSlice, ...]) -> StagedSlice:
@@ -243,7 +263,9 @@ class ExecutionContext:
             slice=label,
         )
 
-    def _tell_staged(self, emitter: Emitter, staged: StagedSlice, begun: datetime, *, reused: bool) -> None:
+    def _tell_staged(
+        self, emitter: Emitter, staged: StagedSlice, begun: datetime, *, reused: bool, connections: int = 0
+    ) -> None:
         emitter.emit(
             SliceStaged(
                 ordinal=staged.manifest.slice.ordinal,
@@ -251,6 +273,8 @@ class ExecutionContext:
                 bytes=sum(file.size for file in staged.manifest.files),
                 seconds=(self.clock() - begun).total_seconds(),
                 reused=reused,
+                connections=connections,
+                tombstones=staged.manifest.slice.tombstones,
             )
         )
 
@@ -258,6 +282,12 @@ class ExecutionContext:
         def tell(split: ReadSplit) -> None:
             self.check_interrupted()
             emitter.emit(SliceSplit(piece.ordinal, split.depth, split.reason))
+
+        return tell
+
+    def _on_read(self, piece: Slice, emitter: Emitter, begun: datetime) -> OnRead:
+        def tell(rows: int, size: int) -> None:
+            emitter.emit(SliceProgress(piece.ordinal, rows, size, round((self.clock() - begun).total_seconds(), 3)))
 
         return tell
 

@@ -5,7 +5,7 @@ from ingestion_runtime.model.errors import RefusedBatchError, SpoiltBatchError
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.state import Phase, PhaseStatus
 from ingestion_runtime.planning.adaptive import full_plan
-from ingestion_runtime.strategies.context import ExecutionContext, Outcome
+from ingestion_runtime.strategies.context import ExecutionContext, Intent, Outcome
 
 
 class FullRefreshStrategy:
@@ -15,9 +15,10 @@ class FullRefreshStrategy:
         """Bring the target to today's snapshot of the source, or say that it has been done."""
         batch = context.settled.open
         if batch is None:
-            if not context.reload and _is_done(context):
-                return Outcome(TableStatus.SKIPPED)
-            batch = context.begin(full_plan(), WriteMode.REPLACE)
+            intent = self.intend(context)
+            if intent.plan is None:
+                return intent.otherwise
+            batch = context.begin(intent.plan, intent.write)
         raw = self._find_raw(context, batch) or self._run_raw_phase(context, batch)
         if context.ledger.day().raw != batch.id:
             # An earlier run may have landed it, and died before it could say so.
@@ -34,6 +35,11 @@ class FullRefreshStrategy:
             quarantined=raw.manifest.quarantined,
             slices=len(batch.plan.slices),
         )
+
+    def intend(self, context: ExecutionContext) -> Intent:
+        """Say whether the table is to be read; see ``Strategy.intend``."""
+        done = not context.reload and _is_done(context)
+        return Intent(WriteMode.REPLACE, Outcome(TableStatus.SKIPPED), None if done else full_plan())
 
     def _find_raw(self, context: ExecutionContext, batch: Batch) -> RawBatch | None:
         try:

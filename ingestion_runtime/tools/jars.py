@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
@@ -35,6 +36,14 @@ class Jar:
     version: str
     file: str
     sha256: str
+
+
+class JarState(StrEnum):
+    """How a jar stands in the cache."""
+
+    GOOD = "good"
+    ABSENT = "absent"
+    CHANGED = "changed"
 
 
 def pinned_jars() -> tuple[Jar, ...]:
@@ -99,6 +108,19 @@ class JarCache:
         if missing:
             self._fetch(missing)
         return tuple(self._directory / jar.file for jar in wanted)
+
+    def look(self) -> Mapping[Jar, JarState]:
+        """Return how the pinned jars stand. Nothing is fetched, removed or marked."""
+        return {jar: self._state(jar) for jar in pinned_jars()}
+
+    def _state(self, jar: Jar) -> JarState:
+        path = self._directory / jar.file
+        try:
+            if _marker(path).is_file() and _marker(path).read_text(encoding="ascii") == _fingerprint(path, jar):
+                return JarState.GOOD
+            return JarState.GOOD if _sha256(path) == jar.sha256 else JarState.CHANGED
+        except OSError:
+            return JarState.ABSENT
 
     def _is_verified(self, jar: Jar) -> bool:
         path = self._directory / jar.file

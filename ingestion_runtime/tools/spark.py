@@ -4,12 +4,14 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import RuntimeSpec
 from ingestion_runtime.tools.spark_jvm import ClassDataOptions, Settings, SparkSettings, end_jvm, no_class_data, start_jvm
+from ingestion_runtime.tools.spark_submitted import has_jars, join_jvm
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,11 +23,9 @@ _ON_THIS_HOST = re.compile(r"local\b|spark://(127\.|localhost[:/]|\[::1\])")
 _CATALOG = "spark.sql.catalog."
 
 
-def session_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
-    """Return the Spark settings of a JVM."""
+def default_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
+    """Return the settings that are good where nobody chose: the configuration may override them, and so may spark-submit."""
     return (
-        ("spark.master", runtime.spark.master),
-        ("spark.driver.memory", runtime.spark.driver_memory),
         ("spark.ui.enabled", "false"),
         ("spark.ui.showConsoleProgress", "false"),
         *(_LOOPBACK if _ON_THIS_HOST.match(runtime.spark.master) else ()),
@@ -37,6 +37,15 @@ def session_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
         # only after 400: a copied file took 0.48 s. More tries instead, so that a slow DataNode still has 20 s.
         ("spark.hadoop.dfs.client.block.write.locateFollowingBlock.initial.delay.ms", "20"),
         ("spark.hadoop.dfs.client.block.write.locateFollowingBlock.retries", "10"),
+    )
+
+
+def session_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
+    """Return the Spark settings of a JVM."""
+    return (
+        ("spark.master", runtime.spark.master),
+        ("spark.driver.memory", runtime.spark.driver_memory),
+        *default_conf(runtime),
         *runtime.spark.conf,
         ("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"),
         ("spark.sql.catalogImplementation", "in-memory"),
@@ -86,14 +95,17 @@ class SparkTool:
         catalog: Callable[[], Settings] = lambda: (),
         class_data: ClassDataOptions = no_class_data,
         adopted: "SparkSession | None" = None,
+        submitted: bool = False,
     ) -> "SparkTool":
         """Return a tool for this run. Nothing is started and nothing is checked yet.
 
         ``catalog`` returns the settings of the Iceberg catalog, with the password that it may need.
         An ``adopted`` session, with our jars and the Iceberg extension, is used in place of a new one and never stopped.
+        ``submitted``: the JVM is that of spark-submit, which has a Java and may have the jars.
         """
         conf, tables = session_conf(runtime), table_conf(runtime)
-        return cls(SparkSettings(runtime.job_name, conf, tables, java, jars, log_file, catalog, class_data), adopted)
+        settings = SparkSettings(runtime.job_name, conf, tables, java, jars, log_file, catalog, class_data)
+        return cls(replace(settings, joins=submitted, soft=default_conf(runtime)), adopted)
 
     @property
     def running(self) -> bool:
@@ -112,7 +124,7 @@ class SparkTool:
             if failure is not None:
                 raise failure  # told once; a later caller tries anew
             if self._root is None:
-                self._root = start_jvm(self._settings, *self._find_needs())
+                self._root = self._start()
             return self._root
 
     def warm_up(self) -> None:
@@ -131,9 +143,13 @@ class SparkTool:
             if self._stopped or self._root is not None:
                 return
             try:
-                self._root = start_jvm(self._settings, *self._find_needs())
+                self._root = self._start()
             except Exception as error:  # noqa: BLE001 - nobody waits for this thread; who asks for a session is told
                 self._failure = error
+
+    def _start(self) -> "SparkSession":
+        java, jars = self._find_needs()
+        return join_jvm(self._settings, jars) if self._settings.joins else start_jvm(self._settings, java, jars)
 
     def prepare(self) -> None:
         """Check Java and jars without starting anything: called before a plan that needs Spark has its first effect."""
@@ -144,7 +160,9 @@ class SparkTool:
         """Return Java and the jars, looked for once: jars that are missing are not fetched twice at the same time."""
         with self._needs_lock:
             if self._needs is None:
-                self._needs = self._settings.java(), self._settings.jars()
+                joins = self._settings.joins
+                java = Path() if joins else self._settings.java()
+                self._needs = java, () if joins and has_jars() else self._settings.jars()
             return self._needs
 
     def table_settings(self) -> Settings:

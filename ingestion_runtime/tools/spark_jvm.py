@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _LOGGING = Path(__file__).with_name("log4j2.properties")
-_UTC = "-Duser.timezone=UTC"
+UTC_OPTION = "-Duser.timezone=UTC"
 # Who names an archive of classes in the configuration has chosen one.
 _CLASS_DATA_CHOICE = re.compile(r"-Xshare:|SharedArchiveFile|ArchiveClassesAtExit|AutoCreateSharedArchive|-XX:AOT")
 
@@ -35,7 +35,8 @@ class SparkSettings:
     """What sessions are made of. ``conf`` holds for the JVM, ``table_conf`` is set on every table's session, and so is what
     ``secret_conf`` returns, which is asked each time and kept nowhere; ``java`` and ``jars`` are called when the JVM starts,
     and raise what they find missing. ``class_data`` returns JVM options for them, by which the start is faster. A JVM that
-    has not ended ``end_seconds`` after it was told to is killed."""
+    has not ended ``end_seconds`` after it was told to is killed. ``joins``: the JVM is there already, spark-submit's; of
+    ``conf`` those in ``soft`` give way to what was said there."""
 
     app_name: str
     conf: tuple[tuple[str, str], ...]
@@ -46,6 +47,8 @@ class SparkSettings:
     secret_conf: Callable[[], Settings]
     class_data: ClassDataOptions = no_class_data
     end_seconds: float = 30.0
+    joins: bool = False
+    soft: Settings = ()
 
 
 def start_jvm(settings: SparkSettings, java: Path, jars: tuple[Path, ...]) -> "SparkSession":
@@ -96,14 +99,20 @@ def jvm_conf(settings: SparkSettings, java: Path, jars: tuple[Path, ...]) -> "Sp
     own = [conf.get("spark.driver.extraJavaOptions", "") or ""]
     if not _CLASS_DATA_CHOICE.search(f"{conf.get('spark.driver.defaultJavaOptions', '')} {own[0]}"):
         own += map(shlex.quote, settings.class_data(java, jars))
-    own += [_UTC, f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}"]
+    own += [UTC_OPTION, f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}"]
     conf.set("spark.driver.extraJavaOptions", " ".join(own).strip())
     if not (conf.get("spark.master", "") or "").startswith("local"):
         # Executors fetch them from the driver; in one JVM the class path alone is faster (7.6 s against 8.5 to a count).
         conf.set("spark.jars", ",".join(jar.as_uri() for jar in jars))
         # Drivers of databases spell times in the JVM's own zone; last, so that no other setting of it wins.
-        conf.set("spark.executor.extraJavaOptions", f"{conf.get('spark.executor.extraJavaOptions', '')} {_UTC}".strip())
+        add_executor_option(conf, UTC_OPTION)
     return conf
+
+
+def add_executor_option(conf: "SparkConf", option: str) -> None:
+    """Add a JVM option for executors behind those that there are."""
+    there = conf.get("spark.executor.extraJavaOptions", "") or ""
+    conf.set("spark.executor.extraJavaOptions", f"{there} {option}".strip())
 
 
 def end_jvm(root: "SparkSession", seconds: float) -> int | None:
@@ -111,14 +120,15 @@ def end_jvm(root: "SparkSession", seconds: float) -> int | None:
     gateway: Any = root.sparkContext._gateway
     try:
         root.stop()
-        gateway.shutdown()
+        if gateway.proc is not None:
+            gateway.shutdown()
     except Exception as error:  # noqa: BLE001 - whatever a dead JVM makes py4j raise
         _LOG.warning("Spark did not stop by itself: %s", type(error).__name__)
+    if gateway.proc is None:
+        return None  # spark-submit's JVM: it ends with this program, and another run of it may want it again
     # pyspark would hand the dead gateway to the next context of this process.
     type(root.sparkContext)._gateway = None
     type(root.sparkContext)._jvm = None
-    if gateway.proc is None:
-        return None
     gateway.proc.stdin.close()
     try:
         return int(gateway.proc.wait(timeout=seconds))

@@ -53,7 +53,20 @@ class Imported:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["validate", "--help"], ["backfill", "--help"], ["--no-such-option"], []],
+    [
+        ["--help"],
+        ["--version"],
+        ["validate", "--help"],
+        ["init", "--help"],
+        ["doctor", "--help"],
+        ["explain", "--help"],
+        ["status", "--help"],
+        ["retry", "--help"],
+        ["backfill", "--help"],
+        ["airflow-dag", "--help"],
+        ["--no-such-option"],
+        [],
+    ],
     ids=lambda arguments: " ".join(arguments) or "nothing",
 )
 def test_help_version_and_usage_errors_import_click_alone(tmp_path: Path, arguments: list[str]) -> None:
@@ -75,6 +88,13 @@ def test_validating_imports_what_reads_the_file_and_no_database(shop: Lake, tmp_
     assert imported.code == 0, imported.output
     assert imported.distributions <= {"click", *CONFIGURATION}
     assert "pydantic" in imported.distributions
+
+
+def test_a_status_imports_what_reads_the_state_and_no_engine(shop: Lake, tmp_path: Path) -> None:
+    """It is asked every few minutes by who watches over the tables."""
+    imported = Imported(tmp_path, ["status", "--config", str(shop.path), "--output", "json"])
+    assert imported.code == 0, imported.output
+    assert imported.distributions <= {"click", *CONFIGURATION, *STATE}
 
 
 def test_a_run_with_nothing_to_do_imports_no_engine(shop: Lake, spark: SparkSession, tmp_path: Path) -> None:

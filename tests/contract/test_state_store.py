@@ -1,5 +1,6 @@
 """What every state store must do, whatever database is behind it."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -19,7 +20,9 @@ from ingestion_runtime.model.batch import Batch, IngestionPlan, PlannerMetadata,
 from ingestion_runtime.model.cursor import CursorType, Fingerprint, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.errors import LeaseHeldError, TerminalError
 from ingestion_runtime.model.horizon import CursorSample
-from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, StateRecord, TableHead
+from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.spec import RunOptions
+from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, RunRecord, StateRecord, TableHead
 from ingestion_runtime.state.processes import current_holder
 from ingestion_runtime.state.sql import SqlStateStore
 from ingestion_runtime.state.sqlite import sqlite_engine
@@ -398,7 +401,139 @@ class TestManyWriters:
         assert set(store.load_open_batches([KEY, *keys])) == {KEY, *keys}
 
 
+def ended(run_id: str, minute: int, status: str = "done", key: TableKey = KEY, **told: object) -> StateRecord:
+    """The event of a table that ended so at ``minute`` past two; ``failed`` and ``interrupted`` are not well."""
+    good = status not in ("failed", "interrupted")
+    code = {"failed": 1, "interrupted": 130}.get(status, 0)
+    fields = {"event": "table_done", "status": status, **told} if good else {"event": "table_failed", "exit_code": code}
+    return mark(
+        Phase.EVENT,
+        None,
+        0,
+        key=key,
+        run_id=run_id,
+        at=datetime(2026, 3, 1, 2, minute, tzinfo=UTC),
+        status=PhaseStatus.FAILED if not good else PhaseStatus.SKIPPED if status == "skipped" else PhaseStatus.SUCCESS,
+        rows_written=told.get("rows_written", 0) if good else None,
+        error=None if good else "TransientError: it broke",
+        metadata_json=json.dumps(fields),
+    )
+
+
+class TestResults:
+    def test_the_last_result_is_the_one_that_happened_last(self, store: SqlStateStore) -> None:
+        """Not the one written last: a run writes its events in portions, and another may have come between."""
+        store.append_records([ended("late", 9, rows_read=7, rows_written=5, rows_deleted=1, seconds=1.5)])
+        store.append_records([ended("early", 3, "failed"), mark(Phase.EVENT, None, 0, run_id="early")])
+        store.append_records([mark(Phase.FINALIZE, "b9", 9, rows_written=99, run_id="marks are no ends")])
+        found = store.last_results([KEY, OTHER])
+        assert set(found) == {KEY}, "a table that never ended is left out"
+        end = found[KEY].end
+        assert (end.run_id, end.status, end.at.minute, end.load_date) == ("late", TableStatus.DONE, 9, DAY)
+        assert (end.rows_read, end.rows_written, end.rows_deleted, end.seconds, end.error) == (7, 5, 1, 1.5, None)
+        assert (found[KEY].succeeded_at, found[KEY].failures) == (end.at, 0)
+
+    @pytest.mark.parametrize(
+        ("ends", "status", "succeeded", "failures"),
+        [
+            (["done", "failed", "failed"], TableStatus.FAILED, 0, 2),
+            (["failed", "skipped", "interrupted"], TableStatus.INTERRUPTED, 1, 1),
+            (["failed", "unchanged"], TableStatus.UNCHANGED, 1, 0),
+            (["failed", "failed", "failed"], TableStatus.FAILED, None, 3),
+        ],
+    )
+    def test_failures_are_counted_since_the_last_good_end(
+        self, store: SqlStateStore, ends: list[str], status: TableStatus, succeeded: int | None, failures: int
+    ) -> None:
+        """Interrupted ones too; unchanged and skipped are good ends."""
+        store.append_records([ended(f"run-{minute}", minute, how) for minute, how in enumerate(ends)])
+        store.append_records([ended("run-9", 9, "failed", OTHER)])
+        found = store.last_results([KEY])[KEY]
+        assert (found.end.status, found.failures) == (status, failures)
+        assert (found.succeeded_at.minute if found.succeeded_at else None) == succeeded
+        assert (found.end.error is None) == (failures == 0)
+
+    def test_an_event_that_cannot_be_understood_does_no_harm(self, store: SqlStateStore) -> None:
+        """Events are for looking at: what is missing is zero."""
+        store.append_records(
+            [replace(ended("run-1", 1), metadata_json="{"), replace(ended("run-2", 2, "failed"), metadata_json=None)]
+        )
+        found = store.last_results([KEY])[KEY]
+        assert (found.end.status, found.end.rows_read, found.failures) == (TableStatus.FAILED, 0, 1)
+
+    def test_a_runs_results_are_those_of_its_tables_that_ended(self, store: SqlStateStore) -> None:
+        """Other runs and tables under way are left out."""
+        store.append_records([ended("run-1", 1), ended("run-1", 2, "failed", OTHER), ended("run-2", 3)])
+        found = store.run_results("run-1")
+        assert {key: end.status for key, end in found.items()} == {KEY: TableStatus.DONE, OTHER: TableStatus.FAILED}
+        assert store.run_results("run-3") == {}
+
+    def test_the_results_of_many_tables_come_by_few_statements(self, store: SqlStateStore) -> None:
+        """More tables than a query can name."""
+        keys = [TableKey("lake", "shop", f"t{number}") for number in range(250)]
+        store.append_records([ended("run-1", 1, key=key, rows_written=place) for place, key in enumerate(keys)])
+        found = store.last_results(keys)
+        assert [found[key].end.rows_written for key in keys] == list(range(250))
+
+
+def run_record(run_id: str, minute: int, job: str = "nightly", **changes: object) -> RunRecord:
+    options = RunOptions(run_id, DAY, wm_lag_seconds=60, reload=frozenset({"shop.orders"}))
+    holder = Holder(run_id, "host", 42, 1.5)
+    record = RunRecord(job, ("shop.orders", "shop.customers"), options, holder, datetime(2026, 3, 1, 2, minute, tzinfo=UTC))
+    return replace(record, **changes)  # type: ignore[arg-type]
+
+
+class TestRuns:
+    def test_a_run_is_read_back_as_it_began_and_with_its_end(self, backend: Backend, store: SqlStateStore) -> None:
+        """With the options that it had, by another process's store."""
+        store.begin_run(run_record("run-1", 1))
+        other = backend.store()
+        assert other.load_run("nightly") == run_record("run-1", 1)
+        store.end_run("run-1", 3)
+        found = other.load_run("nightly", "run-1")
+        assert found is not None
+        assert (found.exit_code, found.ended_at is not None) == (3, True)
+        other.close()
+
+    def test_the_last_run_of_a_job_is_the_one_that_began_last(self, store: SqlStateStore) -> None:
+        """Another job's runs are none of its runs, whatever their ids."""
+        for record in (run_record("b", 2), run_record("a", 3), run_record("c", 1), run_record("z", 9, "hourly")):
+            store.begin_run(record)
+        last = store.load_run("nightly")
+        assert last is not None
+        assert last.options.run_id == "a"
+        assert store.load_run("nightly", "z") is None
+        assert store.load_run("weekly") is None
+
+    def test_tables_are_remembered_from_the_last_whole_run_on(self, store: SqlStateStore) -> None:
+        """What was run alone since belongs to them; what an earlier whole run had does not."""
+        store.begin_run(run_record("run-1", 1, tables=("shop.gone",)))
+        store.begin_run(run_record("run-2", 2))
+        store.begin_run(run_record("run-3", 3, tables=("shop.new",), whole=False))
+        assert store.remembered_tables("nightly") == ("shop.customers", "shop.new", "shop.orders")
+        assert store.remembered_tables("hourly") == ()
+
+
 class TestLeases:
+    def test_tables_that_were_ever_worked_on_are_known(self, store: SqlStateStore) -> None:
+        """By their targets, catalog by catalog; also when nobody works on them any more."""
+        elsewhere = TableKey("other", KEY.schema, KEY.table)
+        for key in (OTHER, KEY, elsewhere):
+            store.release_lease(store.acquire_lease(key, current_holder("run-1"), 0))
+        assert store.known_tables(KEY.catalog) == tuple(sorted((KEY, OTHER), key=lambda key: (key.schema, key.table)))
+        assert store.known_tables("other") == (elsewhere,)
+        assert store.known_tables("none") == ()
+
+    def test_leases_are_listed_until_they_are_given_back(self, store: SqlStateStore) -> None:
+        """With their holders; a table that nobody holds is left out."""
+        me = current_holder("run-1")
+        lease = store.acquire_lease(KEY, me, 6)
+        found = store.load_leases([KEY, OTHER])
+        assert {key: (held.holder, held.token) for key, held in found.items()} == {KEY: (me, 7)}
+        assert found[KEY].expires_at > datetime.now(UTC)
+        store.release_lease(lease)
+        assert store.load_leases([KEY, OTHER]) == {}
+
     def test_a_token_is_above_every_earlier_one_and_the_fence(self, store: SqlStateStore) -> None:
         """Also after releases, and when the table's fence is ahead of the state."""
         me = current_holder("run-1")

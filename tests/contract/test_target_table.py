@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ingestion_runtime.model.batch import Batch, Receipt, WriteMode
+from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.errors import PublishRaceError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import TargetTable, Written
@@ -66,6 +67,12 @@ class Story:
     def batch(self, number: int, base: Batch | None = None, *, reload: bool = False) -> Batch:
         base_id = base.id if base else None
         return make_batch(self.table, number, base=base_id, write=WriteMode.REPLACE, reload=reload)
+
+    def addition(self, number: int, base: Batch, *slices: Slice) -> Batch:
+        """A batch whose rows are added, in place of those that had been read before."""
+        again = any(piece.reread for piece in slices)
+        write = WriteMode.OVERWRITE if again else WriteMode.APPEND
+        return make_batch(self.table, number, base=base.id, write=write, slices=slices)
 
     def write(self, batch: Batch, rows: pa.Table, attempt: str = "a1") -> Written:
         target = self.target()
@@ -175,6 +182,17 @@ def test_readers_keep_the_old_batch_until_the_next_one_is_published(
     assert head.branches == story.unpublished(written)
     assert head.damage is None
     assert written.base == head.snapshot
+
+
+def test_live_rows_are_those_that_readers_see(story: Story) -> None:
+    """None before the first publish, and nothing of what is only written."""
+    assert story.target().live_rows() is None
+    first = story.batch(1)
+    written = story.write(first, OLD)
+    assert story.target().live_rows() is None
+    story.publish_written(None, written, make_receipt(first, rows=2))
+    story.write(story.batch(2, first), pa.concat_tables([OLD, OTHER]))
+    assert story.target().live_rows() == 2
 
 
 def test_a_second_publish_replaces_the_first(story: Story) -> None:
@@ -383,3 +401,84 @@ def test_preparing_a_table_that_fits_changes_nothing(standing: tuple[Story, Batc
     payload = make_payload(story.root / "again", second, NEW)
 
     assert story.target().prepare(payload) == before
+
+
+# ---------------------------------------------------------------- rows without a key
+
+GROWING = pytest.mark.parametrize("place", [name for name in PLACES if name != "parquet"], indirect=True)
+TEN, TWENTY, THIRTY = (Watermark(CursorType.INT, text) for text in ("10", "20", "30"))
+ABOVE = Slice(0, window=Interval(TWENTY, THIRTY))
+AGAIN = Slice(0, reread=ReRead(TEN, TWENTY, nulls=False))
+
+
+def visits(*rows: tuple[int | None, str]) -> pa.Table:
+    columns = {"id": pa.array([at for at, _ in rows], pa.int64()), "v": pa.array([page for _, page in rows], pa.string())}
+    return pa.table(columns)
+
+
+STOOD = visits((5, "below"), (10, "low"), (20, "tie"), (20, "tie"), (None, "never"))
+
+
+@pytest.fixture
+def log(place: Place, tmp_path: Path) -> tuple[Story, Batch]:
+    """A table without a key that holds rows below, in and at the end of a span, and one without a cursor."""
+    cursor = {"incremental_column": "id", "incr_col_type": CursorType.INT}
+    table = TableSpec("web", f"visits_{next(NUMBERS)}", "append", "source", **cursor)  # type: ignore[arg-type]
+    story = Story(place, table, tmp_path)
+    first = story.batch(1)
+    story.publish(first, STOOD)
+    return story, first
+
+
+@GROWING
+def test_added_rows_stand_beside_those_that_were_there(log: tuple[Story, Batch]) -> None:
+    """Equal rows are two rows, and nobody sees the new ones before they are published."""
+    story, first = log
+    batch = story.addition(2, first, ABOVE)
+    rows = visits((21, "new"), (30, "new"), (30, "new"))
+
+    written = story.write(batch, rows)
+
+    assert story.rows() == STOOD.to_pylist()
+    assert (written.rows, written.added, written.found) == (3, 3, 3)
+    assert (written.before, written.removed, written.total, written.changed) == (5, 0, 8, True)
+    story.publish_written(first.id, written, make_receipt(batch, rows=3))
+    assert sorted(map(str, story.rows())) == sorted(map(str, [*STOOD.to_pylist(), *rows.to_pylist()]))
+    head = story.target().head()
+    assert head is not None
+    assert (head.damage, head.branches) == (None, ())
+
+
+@GROWING
+def test_an_overwrite_takes_the_place_of_all_rows_of_its_span(log: tuple[Story, Batch]) -> None:
+    """Both ends included, and nothing else: neither what lies below nor what has no cursor."""
+    story, first = log
+    batch = story.addition(2, first, AGAIN)
+    rows = visits((10, "changed"), (15, "late"), (20, "tie"))
+
+    written = story.write(batch, rows)
+
+    assert (written.rows, written.added, written.found) == (3, 3, 3)
+    assert (written.before, written.removed, written.total) == (5, 3, 5)
+    story.publish_written(first.id, written, make_receipt(batch, rows=3))
+    expected = [*visits((5, "below"), (None, "never")).to_pylist(), *rows.to_pylist()]
+    assert sorted(map(str, story.rows())) == sorted(map(str, expected))
+
+
+@GROWING
+def test_rows_that_lie_outside_of_their_span_are_noticed(log: tuple[Story, Batch]) -> None:
+    """Where source and target place a row differently the audit must hear of it."""
+    story, first = log
+    written = story.write(story.addition(2, first, AGAIN), visits((10, "inside"), (9, "outside")))
+    assert (written.rows, written.found) == (2, 1)
+
+
+@GROWING
+def test_an_addition_of_nothing_changes_nothing(log: tuple[Story, Batch]) -> None:
+    """No row was read, and none stands where it would have been; readers keep the snapshot that they have."""
+    story, first = log
+    batch = story.addition(2, first, ABOVE)
+    written = story.write(batch, visits())
+    assert (written.rows, written.changed, written.removed) == (0, False, 0)
+    story.discard(written)
+    assert story.rows() == STOOD.to_pylist()

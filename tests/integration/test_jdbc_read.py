@@ -23,7 +23,9 @@ from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
+from ingestion_runtime.endpoints.jdbc.meter import ReadMeter
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
+from ingestion_runtime.endpoints.jdbc.spark_progress import followed
 from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import IngestColumns
@@ -488,3 +490,24 @@ def test_sqlite_query_lands_by_declared_type_or_affinity(reading: Reading, tmp_p
     query = "SELECT id, max(at) AS at, CAST(count(*) AS INTEGER) AS n, 0.5 AS half FROM t GROUP BY id -- all"
     landed = reading.land(spec, table_of("t", query_sql=query))
     assert landed.to_pylist() == [{"id": 1, "at": "2024-01-01 00:00:00", "n": 2, "half": "0.5"}]
+
+
+def test_the_rows_that_spark_has_read_are_those_that_its_metrics_count(reading: Reading, postgres: PostgresDatabase) -> None:
+    """Of the jobs that were started since, and of this table's only: what was read before is nobody's progress."""
+    postgres.psql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 7000)")
+    context = reading.spark.sparkContext
+    context.setJobGroup("run-1/public.t", "full public.t")
+    try:
+        reading.land(connection_of(postgres), table_of("t"))
+        meter = ReadMeter()
+        with followed(context, meter) as follower:
+            extract = reading.source(connection_of(postgres), table_of("t", source_filter="id <= 4000")).read_full()
+            extract.write_parquet(str(reading.root / "out"))
+            follower.look()
+            assert meter.taken == (4000, 0)
+            assert extract.connections == 1
+        follower.look()
+        assert meter.taken == (4000, 0)
+    finally:
+        for name in ("spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel"):
+            context.setLocalProperty(name, None)  # type: ignore[arg-type]  # None removes it

@@ -26,7 +26,7 @@ from ingestion_runtime.model.result import RunResult, TableResult
 from ingestion_runtime.model.spec import CatalogSpec
 from tests.lake import Lake
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
-from tests.stories import RUNS, Story, tell
+from tests.stories import RUNS, Story, tell, tell_log
 
 EXAMPLES = int(os.environ.get("ENGINES_EXAMPLES") or 0)
 TABLES = {"postgresql": 5, "sqlite": 3}
@@ -195,6 +195,7 @@ def test_random_tables_and_batches_end_equal_under_both_engines(
         for dialect, many in TABLES.items()
         for number in range(many)
     ]
+    stories += [tell_log(f"log_{dialect}", dialect, schemas[dialect], seed) for dialect in TABLES]
     sources = Sources(database, root / "source.db")
     worlds = [World(sources.lake(root / name), spark) for name in ("spark", "arrow")]
     try:

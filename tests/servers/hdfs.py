@@ -3,6 +3,7 @@
 The JVM is driven through py4j, as pyspark drives its own: there is no Java source, so no compiler is needed.
 """
 
+import getpass
 import itertools
 import json
 import shutil
@@ -24,6 +25,8 @@ _SETTINGS = {
     "dfs.permissions.enabled": "true",
     # One DataNode: a pipeline that has lost it has nowhere to go, and a client need not look for another.
     "dfs.replication": "1",
+    # Who comes over HTTP without a name is the one who started the cluster, and may write.
+    "hadoop.http.staticuser.user": getpass.getuser(),
 }
 
 
@@ -73,6 +76,11 @@ class HdfsServer:
     def uri(self) -> str:
         """hdfs://host:port"""
         return str(self._cluster.getURI().toString())
+
+    @property
+    def web_uri(self) -> str:
+        """webhdfs://host:port, for clients without a JVM"""
+        return str(self._cluster.getHttpUri(0)).replace("http:", "webhdfs:")
 
     def new_root(self) -> str:
         """Return a directory that nobody uses; it does not exist yet."""

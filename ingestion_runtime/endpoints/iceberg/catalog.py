@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ingestion_runtime.endpoints.iceberg.database import database_of, open_sql_catalog
 from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.naming import iceberg_identifier
 from ingestion_runtime.model.spec import CatalogSpec, TableSpec
 from ingestion_runtime.tools.files import is_hdfs
 
@@ -57,10 +58,13 @@ class IcebergCatalog:
     Where the warehouse is on HDFS metadata is read and committed through the JVM (``session``), else by pyiceberg.
     """
 
-    def __init__(self, spec: CatalogSpec, session: Callable[[], "SparkSession"] = _no_session) -> None:
+    def __init__(
+        self, spec: CatalogSpec, session: Callable[[], "SparkSession"] = _no_session, *, read_only: bool = False
+    ) -> None:
+        """``read_only``: the catalog is looked at, and not even a file of its database is touched."""
         self._spec = spec
         self._session = session
-        self._database = database_of(spec)
+        self._database = database_of(spec, read_only=read_only)
         self._lock = threading.Lock()
         self._folders: dict[tuple[str, ...], str | None] = {}
         self._engine: Engine | None = None
@@ -79,9 +83,7 @@ class IcebergCatalog:
 
     def identifier(self, table: TableSpec) -> tuple[str, ...]:
         """Return namespace and name of a table, by the configured pattern."""
-        # Split before the names go in: they may hold dots of their own.
-        parts = self._spec.name_pattern.split(".")
-        return tuple(part.format(schema=table.schema, table=table.table) for part in parts)
+        return iceberg_identifier(self._spec, table)
 
     def location(self, identifier: tuple[str, ...]) -> str | None:
         """Return the table's metadata location, None when there is no such table.

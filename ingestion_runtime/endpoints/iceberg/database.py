@@ -12,12 +12,13 @@ from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.spec import CatalogSpec, ConnectionSpec
-from ingestion_runtime.state.sqlite import switch_to_wal
+from ingestion_runtime.state.sqlite import reading_engine, switch_to_wal
 
 if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
 
 _BUSY_SECONDS = 30
+_RACES = 2  # it has two tables: whoever lost both of them finds both
 _NOT_ALLOWED = "42501"
 
 
@@ -52,16 +53,21 @@ class CatalogDatabase(Protocol):
 class SqliteCatalog:
     """A catalog in an SQLite file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
         self._path = path
+        self._read_only = read_only
 
     def engine(self) -> Engine:
+        if self._read_only:
+            return reading_engine(Path(self._path))
         return create_engine(URL.create("sqlite", database=self._path), connect_args={"timeout": _BUSY_SECONDS})
 
     def is_there(self) -> bool:
         return Path(self._path).exists()
 
     def prepare(self) -> None:
+        if self._read_only:
+            return
         Path(self._path).parent.mkdir(parents=True, exist_ok=True)
         # Before Spark connects, on several threads at once: none of them would wait for another's switch.
         with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as connection:
@@ -85,8 +91,9 @@ class SqliteCatalog:
 class PostgresCatalog:
     """A catalog in a database that a connection of the configuration names."""
 
-    def __init__(self, connection: ConnectionSpec) -> None:
+    def __init__(self, connection: ConnectionSpec, *, read_only: bool = False) -> None:
         self._spec = connection
+        self._read_only = read_only
         self._dialect = dialect_for(connection.dialect)
         self._database = Database(connection, self._dialect)
 
@@ -124,32 +131,33 @@ class PostgresCatalog:
 
     def _connect(self) -> Any:
         opened = self._dialect.connect(self._spec)
-        opened.set_read_only(False)  # sources are only read; a catalog is there to be written
+        opened.set_read_only(self._read_only)  # sources are only read; a catalog is there to be written
         return opened
 
 
-def database_of(spec: CatalogSpec) -> CatalogDatabase | None:
-    """Return the catalog's database; None for a Hadoop catalog, which has none."""
+def database_of(spec: CatalogSpec, *, read_only: bool = False) -> CatalogDatabase | None:
+    """Return the catalog's database; None for a Hadoop catalog, which has none. ``read_only``: it will not be written."""
     if spec.connection is not None:
-        return PostgresCatalog(spec.connection)
-    return SqliteCatalog(spec.database) if spec.database is not None else None
+        return PostgresCatalog(spec.connection, read_only=read_only)
+    return SqliteCatalog(spec.database, read_only=read_only) if spec.database is not None else None
 
 
 def open_sql_catalog(spec: CatalogSpec, engine: Engine) -> "SqlCatalog":
     """Return pyiceberg's catalog on an engine of ours: its own would need the password in a URL, and keep it."""
     from pyiceberg.catalog.sql import SqlCatalog  # 1.2 s, paid only where it is needed
-    from stamina import retry
 
     class OnOurEngine(SqlCatalog):
         def _init_catalog(self) -> None:
             self.engine = engine
             super()._init_catalog()
 
-    @retry(on=_was_faster, attempts=5, wait_initial=0.02, wait_max=0.2)
-    def opened() -> SqlCatalog:
-        return OnOurEngine(spec.name, uri=f"{engine.url.drivername}://", warehouse=spec.warehouse)
-
-    return opened()
+    for _ in range(_RACES):
+        try:
+            return OnOurEngine(spec.name, uri=f"{engine.url.drivername}://", warehouse=spec.warehouse)
+        except DBAPIError as error:
+            if not _was_faster(error):
+                raise
+    return OnOurEngine(spec.name, uri=f"{engine.url.drivername}://", warehouse=spec.warehouse)
 
 
 def _was_faster(error: Exception) -> bool:

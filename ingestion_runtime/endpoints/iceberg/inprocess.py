@@ -9,7 +9,7 @@ Imported only when rows are written in this process: pyiceberg costs 1.2 s.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,15 +17,19 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 
+from ingestion_runtime.endpoints.iceberg.adding import Addition, freed_deletes, pend_addition
 from ingestion_runtime.endpoints.iceberg.adoption import Entries, StagedFooter, hindrance, read_footer
+from ingestion_runtime.endpoints.iceberg.attempts import Attempt, Pending
 from ingestion_runtime.endpoints.iceberg.counts import Counts
+from ingestion_runtime.endpoints.iceberg.cursor_span import CursorSpan
 from ingestion_runtime.endpoints.iceberg.growth import replaced_columns, swapped_schema, written_columns
 from ingestion_runtime.endpoints.iceberg.leftovers import batch_location, remove_empty, remove_files
 from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
 from ingestion_runtime.endpoints.iceberg.merging import Merged, MergePlan, MergeTask, ProcessMerge
+from ingestion_runtime.endpoints.iceberg.overwriting import Cleared, SpanClearing, count_inside
 from ingestion_runtime.endpoints.iceberg.partitions import PartitionKey, partition_key, splitter, stored_values
-from ingestion_runtime.endpoints.iceberg.snapshot_files import SnapshotFile, UnfitSnapshot, duck_type, list_files, local_path
-from ingestion_runtime.endpoints.iceberg.snapshots import PendingSnapshot, stage_snapshot
+from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot, duck_type, local_path
+from ingestion_runtime.endpoints.iceberg.snapshots import stage_snapshot
 from ingestion_runtime.endpoints.iceberg.staged_rows import StagedRows
 from ingestion_runtime.endpoints.key_counts import count_keys
 from ingestion_runtime.model.batch import Batch, WriteMode
@@ -38,32 +42,6 @@ _BATCH_ROWS = 65_536
 _FORMAT_VERSION = 2
 # A merge writes files anew in which a row differs. That many times what was staged, Spark's merge-on-read is faster.
 _OUTGROWN = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try to write a batch: its name, where its data files go (local folder, and the folder as the table spells it),
-    and the files that it made so far (absolute local paths)."""
-
-    name: str
-    prefix: str
-    folder: str
-    location: str
-    made: list[str] = field(default_factory=list)
-
-    def path(self, number: int) -> str:
-        """Return the local path of a data file."""
-        return f"{self.folder}/{self.prefix}-{number:05d}.parquet"
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """What a write left to be committed: the measured batch, its snapshot (None where nothing differs), and the local paths
-    of all files made."""
-
-    written: Written
-    snapshot: PendingSnapshot | None
-    files: tuple[str, ...]
 
 
 class ProcessWriter:
@@ -102,6 +80,30 @@ class ProcessWriter:
                 files = self._rewrite(payload, kept, made)
             return self._pend(batch, base, made, files, counts)
 
+    def add(self, batch: Batch, attempt: str, payload: Payload, base: int, *, rewrites: bool) -> Pending | None:
+        """Add a payload to the table at ``base``; an overwrite takes the rows of the batch's span out of it first.
+
+        Files become the table's as they are; where one cannot, or rows have to be taken out, files are written anew, or with
+        ``rewrites`` False nothing is written and None returned. An error leaves no file behind.
+        """
+        footers = [read_footer(path) for path in payload.files]
+        rows = sum(footer.metadata.num_rows for footer in footers)
+        partitions = self._fitting(footers)
+        span = None
+        if batch.write is WriteMode.OVERWRITE:
+            span = CursorSpan(batch.plan.span, self._target.schema(), self._table.incremental_column or "")
+        if not rewrites and (span is not None or partitions is None):
+            return None
+        with self._attempt(batch, attempt) as made:
+            if partitions is not None:
+                added = self._adopt(footers, partitions, made)
+            else:
+                added = self._rewrite(payload, Counts(rows, rows, 0), made)
+            cleared = Cleared() if span is None else self._clear(span, base, made)
+            found = rows if span is None else sum(count_inside(span, path) for path in made.made)
+            kept = self._entries_of(cleared.kept, made)
+            return pend_addition(self._target, base, made, Addition(rows, found, added, kept, cleared))
+
     def merge(self, batch: Batch, attempt: str, payload: Payload, base: int, *, most: int | None) -> Pending:
         """Merge a payload into the table at ``base``. An error leaves no file behind.
 
@@ -127,10 +129,17 @@ class ProcessWriter:
             if not merged.changed:
                 remove_empty(Path(made.folder))
                 return Pending(written, None, ())
-            removed = [*(file.entry for file in merged.removed), *_freed_deletes(self._target, base, merged.removed)]
+            removed = [*(file.entry for file in merged.removed), *freed_deletes(self._target, base, merged.removed)]
             snapshot = stage_snapshot(self._target, base, made.name, self._listed(merged.added, made), removed)
             made.made.extend(map(local_path, snapshot.files))
             return Pending(replace(written, snapshot=str(snapshot.snapshot.snapshot_id)), snapshot, tuple(made.made))
+
+    def _clear(self, span: CursorSpan, base: int, attempt: Attempt) -> Cleared:
+        settings, split = self._tools.settings, splitter(self._table.partition, self._schema)
+        writer = ParquetWriter(attempt.folder, f"{attempt.prefix}-kept", self._schema, settings, split)
+        cleared = SpanClearing(self._target, base, span, settings.group_bytes // 4).clear(self._tools.sql, writer)
+        attempt.made.extend(file.path for file in cleared.kept)
+        return cleared
 
     def _fitting(self, footers: Sequence[StagedFooter]) -> list[PartitionKey] | None:
         """Return the partitions of files that may all become the table's as they are, else None."""
@@ -196,6 +205,9 @@ class ProcessWriter:
 
     def _listed(self, written: Sequence[WrittenFile], attempt: Attempt) -> list[DataFile]:
         attempt.made.extend(file.path for file in written)
+        return self._entries_of(written, attempt)
+
+    def _entries_of(self, written: Sequence[WrittenFile], attempt: Attempt) -> list[DataFile]:
         # The key of a part is its partition; see ``splitter``.
         keys = [file.part if isinstance(file.part, tuple) else () for file in written]
         return [self._entry(read_footer(file.path), attempt, key) for file, key in zip(written, keys, strict=True)]
@@ -261,13 +273,3 @@ def _refuse_outgrown(plan: MergePlan, most: int | None) -> None:
     if most is not None and plan.file_bytes > most and plan.file_bytes > _OUTGROWN * plan.staged_bytes:
         large, small = plan.file_bytes / 2**30, plan.staged_bytes / 2**20
         raise UnfitSnapshot(f"{large:,.1f} GiB would be written anew for {small:,.1f} MiB, where Spark writes what differs")
-
-
-def _freed_deletes(table: Table, base: int, removed: Sequence[SnapshotFile]) -> list[DataFile]:
-    """Return the position-delete files that name rows of no file which stays."""
-    named = {path for file in removed for path in file.deletes}
-    if not named:
-        return []
-    gone, listed = {file.path for file in removed}, list_files(table, base)
-    needed = {path for file in listed.files if file.path not in gone for path in file.deletes}
-    return [file for file in listed.position_deletes if local_path(file.file_path) in named - needed]

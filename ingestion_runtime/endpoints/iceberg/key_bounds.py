@@ -54,7 +54,7 @@ def files_in_bounds(sql: "DuckDBPyConnection", files: str, wanted: str, keys: Se
 
 
 def _bounds(field: NestedField, kind: pa.DataType, known: Sequence[dict[int, bytes] | None]) -> pa.Array:
-    values = [_bound(field, (bounds or {}).get(field.field_id)) for bounds in known]
+    values = [file_bound(field, (bounds or {}).get(field.field_id)) for bounds in known]
     if isinstance(field.field_type, DateType):
         return pa.array(values, pa.int32()).cast(kind)
     if isinstance(field.field_type, TimestampType | TimestamptzType):
@@ -62,7 +62,8 @@ def _bounds(field: NestedField, kind: pa.DataType, known: Sequence[dict[int, byt
     return pa.array(values, kind)
 
 
-def _bound(field: NestedField, value: bytes | None) -> Any:
+def file_bound(field: NestedField, value: bytes | None) -> Any:
+    """Return a bound from a manifest as Iceberg counts (days and microseconds as numbers); None: any value is possible."""
     # Bounds of floating-point numbers say nothing of NaN; those of truths are not worth a look.
     if value is None or isinstance(field.field_type, FloatType | DoubleType | BooleanType):
         return None

@@ -30,6 +30,9 @@ from pyiceberg.table.snapshots import (
     update_snapshot_summaries,
 )
 
+# Iceberg's own libraries join manifests by these numbers as well.
+_MANY, _SMALL_BYTES = 100, 8 * 2**20
+
 #: In a snapshot's summary: the attempt that made it.
 ATTEMPT = "ingest.attempt"
 
@@ -80,11 +83,20 @@ def stage_snapshot(
             "parent-snapshot-id": base,
             "sequence-number": writer.sequence,
             "manifest-list": snapshot_list,
-            "summary": _summary(metadata, base, name, added, gone),
+            "summary": _summary(metadata, base, name, added, gone, replaces=replaces),
             "schema-id": metadata.current_schema_id if schema_id is None else schema_id,
         }
     )
     return PendingSnapshot(snapshot, tuple(writer.files))
+
+
+def count_rows(table: Table, snapshot: Snapshot) -> int:
+    """Return the rows of a snapshot by what its manifest list says of every manifest; one small file is read."""
+    counted = 0
+    for manifest in snapshot.manifests(table.io):
+        rows = (manifest.added_rows_count or 0) + (manifest.existing_rows_count or 0)
+        counted += -rows if manifest.content == ManifestContent.DELETES else rows
+    return counted
 
 
 class _SnapshotWriter:
@@ -135,7 +147,7 @@ class _SnapshotWriter:
             elif entries:
                 kept.append(manifest)
         if snapshot and not (removed or replaces):
-            kept = snapshot.manifests(self._table.io)
+            kept = self._joined(snapshot.manifests(self._table.io))
         return kept, gone
 
     def write_list(self, manifests: list[ManifestFile]) -> str:
@@ -146,6 +158,23 @@ class _SnapshotWriter:
         with write_manifest_list(2, output, self.snapshot_id, self._base, self.sequence, self._codec) as writer:
             writer.add_manifests(manifests)
         return location
+
+    def _joined(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        """Put small manifests together once there are many: a table that is added to often would have one for each time."""
+        spec = self._metadata.spec()
+        small = [
+            manifest
+            for manifest in manifests
+            if manifest.content == ManifestContent.DATA
+            and manifest.partition_spec_id == spec.spec_id
+            and manifest.manifest_length < _SMALL_BYTES
+        ]
+        if len(small) < _MANY:
+            return manifests
+        found = (manifest.fetch_manifest_entry(self._table.io, discard_deleted=True) for manifest in small)
+        joined = self._write(spec, ManifestContent.DATA, [self._survivor(entry, set()) for part in found for entry in part])
+        others = {manifest.manifest_path for manifest in small}
+        return [joined, *(manifest for manifest in manifests if manifest.manifest_path not in others)]
 
     def _survivor(self, entry: ManifestEntry, lost: set[str]) -> ManifestEntry:
         deleted = entry.data_file.file_path in lost
@@ -170,7 +199,13 @@ class _SnapshotWriter:
 
 
 def _summary(
-    metadata: TableMetadata, base: int | None, name: str, added: Sequence[DataFile], gone: Sequence[DataFile]
+    metadata: TableMetadata,
+    base: int | None,
+    name: str,
+    added: Sequence[DataFile],
+    gone: Sequence[DataFile],
+    *,
+    replaces: bool,
 ) -> Summary:
     collector = SnapshotSummaryCollector()
     schema, specs = metadata.schema(), metadata.specs()
@@ -178,7 +213,8 @@ def _summary(
         collector.add_file(file, schema, metadata.spec())
     for file in gone:
         collector.remove_file(file, schema, specs[file.spec_id])
-    operation = Operation.OVERWRITE if base is not None else Operation.APPEND
+    # Readers that follow a table take added files from appends alone, and stop at everything else.
+    operation = Operation.OVERWRITE if gone or (replaces and base is not None) else Operation.APPEND
     previous = metadata.snapshot_by_id(base) if base is not None else None
     summary = Summary(operation=operation, **collector.build(), **{ATTEMPT: name})
     return update_snapshot_summaries(summary, previous.summary if previous else None)

@@ -18,9 +18,10 @@ from ingestion_runtime.model.target import Payload, TargetHead, Written
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Summary
 
+    from ingestion_runtime.endpoints.iceberg.attempts import Pending
     from ingestion_runtime.endpoints.iceberg.creation import Creation
-    from ingestion_runtime.endpoints.iceberg.inprocess import Pending
 
 
 # What one process writes anew in a minute.
@@ -71,6 +72,22 @@ class IcebergTarget:
 
         table = self._load()
         return None if table is None else read_head(table)
+
+    def live_rows(self) -> int | None:
+        """The rows of the current snapshot, by its metadata; marks of deleted rows are read, where this process can."""
+        from pyiceberg.expressions import IsNull, Reference
+
+        from ingestion_runtime.endpoints.iceberg.snapshots import count_rows
+
+        table = self._load()
+        snapshot = None if table is None else table.current_snapshot()
+        if table is None or snapshot is None:
+            return None
+        if not self._catalog.local:
+            return None if snapshot.summary is None else _live_rows(snapshot.summary)
+        if any(field.name == DELETED_AT for field in table.schema().fields):
+            return int(table.scan(row_filter=IsNull(term=Reference(DELETED_AT)), selected_fields=(DELETED_AT,)).count())
+        return count_rows(table, snapshot)
 
     def columns(self) -> pa.Schema | None:
         """The table's columns in the types in which they land; see ``TargetTable.columns``."""
@@ -147,6 +164,7 @@ class IcebergTarget:
         base = None if head.snapshot is None else int(head.snapshot)
         # A merge into nothing is an insert, and a third of the work.
         merges = batch.write is WriteMode.MERGE and base is not None
+        adds = batch.write in _ADDING and base is not None
         if merges and not arrow:
             return None
         try:
@@ -157,6 +175,8 @@ class IcebergTarget:
             if merges and base is not None:
                 most = None if self._switch.insists else self._most_rewritten
                 pending = work.merge(batch, attempt, payload, base, most=most)
+            elif adds and base is not None:
+                pending = work.add(batch, attempt, payload, base, rewrites=arrow)
             else:
                 pending = work.replace(batch, attempt, payload, base, rewrites=arrow)
         except OutgrownError as outgrown:
@@ -183,25 +203,19 @@ class IcebergTarget:
         branch = f"ingest_{batch.id}_{attempt}"
         self._writer.create_branch(branch, head.snapshot)
         columns = tuple(field.name for field in self._existing().schema().fields)
+        if batch.write in _ADDING and head.snapshot is not None:
+            return self._add_with_spark(batch, branch, payload, columns, head.snapshot)
         merge = batch.write is WriteMode.MERGE and head.snapshot is not None
         counts = self._writer.write(batch, branch, payload, columns, merge=merge)
-        table = self._existing()
-        snapshot = table.snapshot_by_name(branch)
-        if snapshot is None or snapshot.summary is None:
-            raise TerminalError(
-                f"{self._table.name}: the branch {branch} disappeared while it was written.",
-                remedy="Something else removes branches of this table; stop it and run again.",
-                branch=branch,
-            )
-        summary = snapshot.summary
+        snapshot, summary = self._written_snapshot(branch)
         moved = sum(int(summary[name] or 0) for name in _CHANGES)
-        total = _live_rows(summary["total-records"], summary["total-position-deletes"])
+        total = _live_rows(summary)
         found = total if batch.write is WriteMode.MERGE else counts.keys
         buries = merge and payload.deleted > 0 and head.snapshot is not None
         return Written(
             branch=branch,
             base=head.snapshot,
-            snapshot=str(snapshot.snapshot_id),
+            snapshot=snapshot,
             rows=counts.rows,
             keys=counts.keys,
             found=self._writer.count_touched(branch) if merge else found,
@@ -213,6 +227,52 @@ class IcebergTarget:
             buried=self._writer.count_buried(branch, payload) if buries else None,
             replaced=tuple(c.removeprefix(NEXT_PREFIX) for c in columns if c.startswith(NEXT_PREFIX)),
         )
+
+    def _add_with_spark(self, batch: Batch, branch: str, payload: Payload, columns: tuple[str, ...], base: str) -> Written:
+        from ingestion_runtime.endpoints.iceberg.cursor_span import CursorSpan
+
+        inside = None
+        if batch.write is WriteMode.OVERWRITE:
+            schema, cursor = self._existing().schema(), self._table.incremental_column or ""
+            inside = CursorSpan(batch.plan.span, schema, cursor).condition()
+        added = self._writer.add(branch, payload, columns, inside)
+        snapshot, summary = self._written_snapshot(branch)
+        _, stood = self._snapshot_of(int(base))
+        return Written(
+            branch=branch,
+            base=base,
+            snapshot=snapshot,
+            rows=added.rows,
+            keys=added.rows,
+            found=added.found,
+            null_keys=0,
+            total=_live_rows(summary) if inside is None else added.total,
+            added=int(summary["added-records"] or 0),
+            changed=bool(added.rows or added.removed),
+            before=_live_rows(stood) if inside is None else added.before,
+            removed=added.removed,
+        )
+
+    def _written_snapshot(self, branch: str) -> "tuple[str, Summary]":
+        """Return the snapshot at which a branch stands, and what its summary says."""
+        ref = self._existing().metadata.refs.get(branch)
+        if ref is None:
+            raise TerminalError(
+                f"{self._table.name}: the branch {branch} disappeared while it was written.",
+                remedy="Something else removes branches of this table; stop it and run again.",
+                branch=branch,
+            )
+        return self._snapshot_of(ref.snapshot_id)
+
+    def _snapshot_of(self, number: int) -> "tuple[str, Summary]":
+        snapshot = self._existing().snapshot_by_id(number)
+        if snapshot is None or snapshot.summary is None:
+            raise TerminalError(
+                f"{self._table.name}: snapshot {number} disappeared while the table was written.",
+                remedy="Something else expires snapshots of this table; stop it and run again.",
+                snapshot=number,
+            )
+        return str(number), snapshot.summary
 
     def discard(self, branch: str) -> None:
         """Drop a branch or what waits; see ``TargetTable.discard``. What cannot be dropped now the next run finds."""
@@ -346,8 +406,9 @@ class IcebergTarget:
 
 
 _DISCARD_TRIES = 5
+_ADDING = (WriteMode.APPEND, WriteMode.OVERWRITE)
 _CHANGES = ("added-records", "deleted-records", "added-position-deletes", "removed-position-deletes")
 
 
-def _live_rows(records: str | None, deletes: str | None) -> int:
-    return int(records or 0) - int(deletes or 0)
+def _live_rows(summary: "Summary") -> int:
+    return int(summary["total-records"] or 0) - int(summary["total-position-deletes"] or 0)

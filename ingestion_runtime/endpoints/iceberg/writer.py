@@ -1,6 +1,7 @@
 """The Spark side of an Iceberg table: batches onto branches. Nothing here moves main."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ingestion_runtime.endpoints.iceberg.counts import Counts
@@ -29,6 +30,18 @@ _WINNERS = "ingest_winners"
 _TOMBSTONES = "ingest_tombstones"
 _MERGED = "ingest_merged"
 _GONE = "ingest_gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Rows that were added; and, where they took the place of others, of the ``before`` rows those ``removed``, and on the
+    branch those ``found`` in their place, and all of them."""
+
+    rows: int
+    before: int
+    removed: int
+    found: int
+    total: int
 
 
 class BranchWriter:
@@ -66,6 +79,24 @@ class BranchWriter:
             rows: DataFrame = spark.table(source).selectExpr(*(_placed(column, columns) for column in columns))
             rows.writeTo(target).overwrite(functions.lit(True))
         return counts
+
+    def add(self, branch: str, payload: Payload, columns: tuple[str, ...], inside: str | None) -> Added:
+        """Add the payload, in place of the rows that meet the condition ``inside``, if there is one; return its counts."""
+        spark = self._tables.session()
+        self._read(spark, payload, columns)
+        target = f"{self._name}.{quote(f'branch_{branch}')}"
+        before = removed = 0
+        if inside is not None:
+            stood = spark.table(self._name)
+            before, removed = stood.count(), stood.where(inside).count()
+            if removed:
+                spark.sql(f"DELETE FROM {target} WHERE {inside}")
+        rows = spark.table(_STAGED).count()
+        spark.table(_STAGED).selectExpr(*map(quote, columns)).writeTo(target).append()
+        if inside is None:
+            return Added(rows, before, removed, rows, 0)
+        stands = spark.table(target)
+        return Added(rows, before, removed, stands.where(inside).count(), stands.count())
 
     def _count_staged(self) -> Counts:
         spark = self._tables.session()

@@ -17,6 +17,7 @@ from ingestion_runtime.endpoints.jdbc.dialect import Streamer
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
 from ingestion_runtime.endpoints.jdbc.landed_rows import LandedRows
 from ingestion_runtime.endpoints.jdbc.sql import PARTITION_ALIAS, RANK_ALIAS, extraction
+from ingestion_runtime.model.endpoint import Reading
 from ingestion_runtime.model.errors import IngestionError, OversizedReadError, TerminalError, TransientError
 from ingestion_runtime.tools.files import Files
 from ingestion_runtime.tools.parquet_writer import ParquetSettings, ParquetWriter, Splitter
@@ -63,12 +64,17 @@ class ArrowReader:
                 raise
             raise ours from error
 
+    def foresee(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> Reading:
+        """Return the statements of a read; see ``Reader.foresee``."""
+        statements = _statements(extract, snapshot, condition)
+        return Reading(statements, snapshot.readers(min(len(statements), _connections())))
+
     def discard(self, directory: str) -> None:
         """Remove what a failed read left in its directory."""
         self.files.remove_tree(directory)
 
     def _read(self, extract: JdbcExtract, snapshot: Snapshot, statements: Sequence[str], directory: str) -> None:
-        workers = min(len(statements), _connections())
+        workers = snapshot.readers(min(len(statements), _connections()))
         share = replace(self.settings, group_bytes=max(_LEAST_GROUP, self.settings.group_bytes // workers))
 
         def write(streamer: Streamer, number: int, sql: str, check: Callable[[], None]) -> int:
@@ -80,8 +86,10 @@ class ArrowReader:
                 for batch in rows.batches:
                     check()
                     writer.write(landed.land(batch))
+                    extract.meter.add(batch.num_rows, batch.get_total_buffer_size())
                 return sum(file.rows for file in writer.close(at_least_one=number == 0))
 
+        extract.meter.opened(workers)
         Crew(extract.database, snapshot.join, workers).work(statements, write)
 
 
@@ -99,8 +107,9 @@ def _statements(extract: JdbcExtract, snapshot: Snapshot, condition: str | None)
         names = [f"c{place}" for place in range(len(columns))] + ([RANK_ALIAS] if extract.ranked else [])
         outer = f"SELECT {', '.join(names)} FROM ({inner}) ingest_q WHERE"
         return tuple(f"{outer} {cut}" for cut in cut_conditions(rows, split.partitions, PARTITION_ALIAS))
+    most = snapshot.readers(_connections())
     # A rank is that among all rows.
-    cuts = () if extract.ranked else dialect.scan_parts(snapshot.connection, table, condition, _connections())
+    cuts = () if extract.ranked else dialect.scan_parts(snapshot.connection, table, condition, most)
     parts = tuple(f"({condition}) AND ({cut})" if condition else cut for cut in cuts)
     return tuple(extraction(dialect, table, columns, part, ranked=extract.ranked) for part in parts or (condition,))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ingestion_runtime.endpoints.engine import EngineSwitch
 from ingestion_runtime.endpoints.jdbc.database import Snapshot
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract, Reader
+from ingestion_runtime.model.endpoint import Reading
 from ingestion_runtime.model.spec import Engine
 
 
@@ -28,6 +29,10 @@ class ChosenReader:
     def read(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None, directory: str) -> None:
         """Write the rows of a condition into a directory; see ``Reader.read``."""
         self._reader.read(extract, snapshot, condition, directory)
+
+    def foresee(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> Reading:
+        """Return how the rows of a condition would be read; see ``Reader.foresee``."""
+        return self._reader.foresee(extract, snapshot, condition)
 
     def discard(self, directory: str) -> None:
         """Remove what a failed read left in its directory."""

@@ -1,15 +1,20 @@
-"""A source database as probes see it: a small pool of read-only connections, opened when first asked for."""
+"""A source database as probes and reads see it: a small pool of read-only connections, opened when first asked for."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
+from time import monotonic, sleep
 from typing import Any
 
+from ingestion_runtime.endpoints.jdbc.cap import Gate, Reserved
 from ingestion_runtime.endpoints.jdbc.dialect import Dialect, Streamer, fetch
 from ingestion_runtime.endpoints.jdbc.pool import ConnectionPool, discard
-from ingestion_runtime.model.errors import IngestionError
+from ingestion_runtime.model.errors import IngestionError, TransientError
 from ingestion_runtime.model.spec import ConnectionSpec
+
+# A session that was closed may count at the server for a moment longer (seen: 1 login of 2000 refused for its like).
+_FAREWELL_SECONDS, _AGAIN_SECONDS = 2.0, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +22,38 @@ class Snapshot:
     """A view of the database that stays as it is. ``join`` is the statement by which other connections join it.
 
     ``shared`` says whether they then see the same: not without such a statement, nor of what lies on another server.
+    ``connection`` is the one that holds the view. None where the connections that may be open are too few to hold one: then
+    one statement over one connection reads everything, and has its own view.
     """
 
     connection: Any
     join: str | None
     shared: bool
+    database: "Database"
+    reserved: Reserved
+
+    @contextmanager
+    def asked(self) -> Iterator[Any]:
+        """Lend the connection that holds the view, or while nothing is read any other."""
+        if self.connection is not None:
+            yield self.connection
+        else:
+            with self.database.lend() as connection:
+                yield connection
+
+    def readers(self, wanted: int) -> int:
+        """Return over how many connections may be read at once, ``wanted`` at most. Others may then have the rest."""
+        if self.database.spec.max_connections is None:
+            return wanted
+        holders = 0 if self.connection is None else 2 if self.database.dialect.shares_snapshots else 1
+        self.reserved.keep(holders + wanted)
+        return self.reserved.count - holders
+
+    @contextmanager
+    def read_elsewhere(self, connections: int) -> Iterator[None]:
+        """Let another process read over so many connections while the block runs; idle ones of ours give way."""
+        with self.database.counting(connections):
+            yield
 
 
 class Database:
@@ -32,6 +64,9 @@ class Database:
         self.dialect = dialect
         self._pool: ConnectionPool | None = None
         self._streamers: ConnectionPool | None = None
+        self._gate = Gate(connection.max_connections)
+        self._out = 0
+        self._closed_at = monotonic()  # whoever asked the source before us in this process has only just left
         self._lock = Lock()
         self._lent: list[Any] = []
         self._streaming: list[Streamer] = []
@@ -52,10 +87,19 @@ class Database:
 
     @contextmanager
     def connect(self) -> Iterator[Any]:
-        """Lend a PEP 249 connection. The driver's errors leave as ours; what was open is rolled back."""
+        """Lend a PEP 249 connection. The driver's errors leave as ours; what was open is rolled back.
+
+        Waits for one where ``max_connections`` are open. A thread that has one must not ask for another.
+        """
+        with self._gate.reserve(1, 1), self.lend() as connection:
+            yield connection
+
+    @contextmanager
+    def lend(self) -> Iterator[Any]:
+        """Lend one of the connections that this thread has reserved; else as ``connect``."""
         try:
             pool = self._opened()
-            connection = pool.take()
+            connection = self._take(pool)
             try:
                 with self._lock:
                     self._lent.append(connection)
@@ -63,7 +107,7 @@ class Database:
             finally:
                 with self._lock:
                     self._lent.remove(connection)
-                _give_back(pool, connection)
+                self._put_back(pool, connection, keep=_is_rolled_back(connection))
         except IngestionError:
             raise
         except Exception as error:
@@ -73,27 +117,38 @@ class Database:
             raise ours from None
 
     @contextmanager
-    def snapshot(self, statement: str) -> Iterator[Snapshot]:
+    def snapshot(self, statement: str, readers: int = 1) -> Iterator[Snapshot]:
         """Hold one view of the database, in which ``statement`` can be read, for as long as the block runs.
 
         Waits for whoever empties or rewrites what the statement reads. Raises TransientError at the end when that could have
-        been done within the block.
+        been done within the block. All connections of the read are reserved at once: ``readers`` of them are to read, or as
+        many as are free.
         """
+        shares, most = self.dialect.shares_snapshots, self._gate.most
+        least = 3 if shares else 2
+        if most is not None and most < least:
+            with self._gate.reserve(1, 1) as reserved:
+                yield Snapshot(None, None, shared=False, database=self, reserved=reserved)
+            return
         with ExitStack() as held:
+            reserved = held.enter_context(self._gate.reserve(least, least - 1 + readers if shares else least))
             holder, shared = None, False
-            if self.dialect.shares_snapshots:
+            if shares:
                 # Before the view is fixed, so over another connection: a TRUNCATE or a rewriting ALTER that commits later
                 # leaves nothing of the table to an older view (measured: 0 rows of 1000, without an error).
-                holder = held.enter_context(self.connect())
+                holder = held.enter_context(self.lend())
                 shared = self.dialect.hold_relations(holder, statement)
-            connection = held.enter_context(self.connect())
-            yield Snapshot(connection, self.dialect.hold_snapshot(connection), shared)
+            connection = held.enter_context(self.lend())
+            yield Snapshot(connection, self.dialect.hold_snapshot(connection), shared, self, reserved)
             if holder is not None:
                 fetch(holder, "SELECT 1")  # it has held until now, or it fails
 
     @contextmanager
     def stream(self, join: str | None) -> Iterator[Streamer]:
-        """Lend a connection that streams, in a read-only transaction; ``join`` is the snapshot's. Errors leave as ours."""
+        """Lend a connection that streams, in a read-only transaction; ``join`` is the snapshot's. Errors leave as ours.
+
+        It is one of those that the snapshot has reserved; see ``Snapshot.readers``.
+        """
         try:
             pool = self._opened_streamers()
             streamer = self._begun(pool, join)
@@ -104,13 +159,10 @@ class Database:
                 streamer.end()
             except BaseException:
                 self._forget(streamer)
-                streamer.close()
+                self._put_back(pool, streamer, keep=False)
                 raise
             # A cancellation may still be on its way to the server, and would strike the next statement.
-            if self._forget(streamer):
-                pool.give_back(streamer)
-            else:
-                streamer.close()
+            self._put_back(pool, streamer, keep=self._forget(streamer))
         except IngestionError:
             raise
         except Exception as error:
@@ -118,6 +170,20 @@ class Database:
             if ours is None:
                 raise
             raise ours from None
+
+    @contextmanager
+    def counting(self, connections: int) -> Iterator[None]:
+        """Count connections that somebody else opens while the block runs; they are among those that are reserved."""
+        with self._lock:
+            self._out += connections
+            spare = self._spare()
+        self._close(spare)
+        try:
+            yield
+        finally:
+            self._closed_at = monotonic()
+            with self._lock:
+                self._out -= connections
 
     def cancel(self, streamer: Streamer) -> None:
         """End what a lent connection streams, from another thread; nothing happens where it has ended by itself."""
@@ -163,20 +229,71 @@ class Database:
 
     def _begun(self, pool: ConnectionPool, join: str | None) -> Streamer:
         """Return a connection in a transaction; one that the server has ended while it lay idle is replaced."""
-        kept: Streamer = pool.take()
+        kept: Streamer = self._take(pool)
         try:
             kept.begin(join)
         except Exception:  # noqa: BLE001 - a new connection shows whether it was the connection
-            discard(kept)
+            self._put_back(pool, kept, keep=False)
         else:
             return kept
-        fresh = self.dialect.stream(self.spec)
+        fresh: Streamer = self._take(pool, new=True)
         try:
             fresh.begin(join)
         except BaseException:
-            discard(fresh)
+            self._put_back(pool, fresh, keep=False)
             raise
         return fresh
+
+    def _take(self, pool: ConnectionPool, *, new: bool = False) -> Any:
+        """Return a connection that nobody else has; raises what the driver raises."""
+        with self._lock:
+            kept = None if new else pool.take_idle()
+            self._out += 1
+            spare = self._spare()
+        self._close(spare)
+        if kept is not None:
+            return kept
+        try:
+            return self._open(pool)
+        except BaseException:
+            with self._lock:
+                self._out -= 1
+            raise
+
+    def _open(self, pool: ConnectionPool) -> Any:
+        """Open a connection; where their number is limited, also in the moment in which one that was closed still counts."""
+        while True:
+            try:
+                return pool.open()
+            except Exception as error:
+                closing = self._gate.most is not None and monotonic() - self._closed_at < _FAREWELL_SECONDS
+                if not closing or not isinstance(self.translate(error), TransientError):
+                    raise
+            sleep(_AGAIN_SECONDS)
+
+    def _put_back(self, pool: ConnectionPool, connection: Any, *, keep: bool) -> None:
+        if keep:
+            pool.give_back(connection)
+        else:
+            self._close([connection])
+        with self._lock:
+            self._out -= 1
+
+    def _close(self, connections: list[Any]) -> None:
+        for connection in connections:
+            discard(connection)
+            self._closed_at = monotonic()
+
+    def _spare(self) -> list[Any]:
+        """Return idle connections that have to be closed for those that are in use; asked while the lock is held."""
+        spare: list[Any] = []
+        pools = [pool for pool in (self._streamers, self._pool) if pool is not None]
+        while self._gate.most is not None and self._out + sum(pool.idle for pool in pools) > self._gate.most:
+            one = next(filter(None, (pool.part_with_one() for pool in pools)), None)
+            if one is None:
+                break
+            spare.append(one)
+        return spare
 
     def _forget(self, streamer: Streamer) -> bool:
         """Take a streamer off the list; return whether it still was on it."""
@@ -187,10 +304,9 @@ class Database:
             return known
 
 
-def _give_back(pool: ConnectionPool, connection: Any) -> None:
+def _is_rolled_back(connection: Any) -> bool:
     try:
         connection.rollback()
     except Exception:  # noqa: BLE001 - whatever the driver calls it, there is nothing left to roll back
-        discard(connection)
-    else:
-        pool.give_back(connection)
+        return False
+    return True

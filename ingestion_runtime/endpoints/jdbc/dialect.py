@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Protocol
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
+from ingestion_runtime.endpoints.jdbc.design import TableDesign
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.horizon import Horizon
+from ingestion_runtime.model.schema import Listing
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 
 
@@ -29,6 +31,20 @@ class RawTable:
     estimated_rows: int | None
     elsewhere: str = ""
     estimated_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server says of itself and of one connection to it.
+
+    ``now`` is its clock, in microseconds since 1970-01-01 UTC. ``protocol`` is that of the encryption, empty for a plain
+    connection and None where there is no network between. ``standby``: it follows another server.
+    """
+
+    version: str
+    now: int
+    protocol: str | None
+    standby: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +94,10 @@ class Streamer(Protocol):
     """
 
     def begin(self, join: str | None) -> None:
-        """Start a read-only transaction, in the view that is joined by the statement which ``hold_snapshot`` returned."""
+        """Start a read-only transaction, in the view that is joined by the statement which ``hold_snapshot`` returned.
+
+        Without one each statement has a view of its own, taken once nobody empties or rewrites what it reads.
+        """
         ...
 
     def run(self, sql: str, columns: Sequence[SourceColumn], batch_bytes: int) -> Rows:
@@ -113,6 +132,8 @@ class Dialect(Protocol):
     streams: ClassVar[bool]
     #: The JDBC driver that reads can evaluate ``key_hash`` too, and so pick keys by their hash.
     hashes_in_reads: ClassVar[bool]
+    #: What a JDBC session begins with that has no view of another one to join, and reads everything by one statement.
+    lone_session: ClassVar[str | None]
     #: How a profile measures numbers.
     measures: ClassVar[Measures]
 
@@ -234,6 +255,18 @@ class Dialect(Protocol):
 
     def table_names(self, connection: Any) -> list[str]:
         """Return what could have been meant by a table that does not exist, as ``schema.table`` or ``table``."""
+        ...
+
+    def list_tables(self, connection: Any, schema: str | None) -> Listing:
+        """Return what the reader may see, of one schema or of all, by one query; ``listing.py`` says what is left out."""
+        ...
+
+    def describe_designs(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, TableDesign]:
+        """Return how tables are built by ``schema.table``, from the catalog alone; those that are not there are left out."""
+        ...
+
+    def describe_server(self, connection: Any) -> ServerFacts:
+        """Return what the server says of itself and of this connection."""
         ...
 
     def fingerprint(self, connection: Any, columns: Sequence[SourceColumn], source: str) -> tuple[int, str]:

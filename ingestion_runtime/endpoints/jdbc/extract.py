@@ -1,21 +1,28 @@
 """Rows of a relational source on their way to Parquet files: what is read, whichever engine reads it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import pyarrow as pa
 
-from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn, arrow_schema
+from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
 from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, cut_conditions
 from ingestion_runtime.endpoints.jdbc.database import Database, Snapshot
 from ingestion_runtime.endpoints.jdbc.dialect import fetch
 from ingestion_runtime.endpoints.jdbc.divided import Divisible, read_divided
+from ingestion_runtime.endpoints.jdbc.masking import refuse_other_types
+from ingestion_runtime.endpoints.jdbc.meter import ReadMeter
 from ingestion_runtime.endpoints.jdbc.profile import fit
 from ingestion_runtime.endpoints.jdbc.sql import Cursor, bad_values, selection
-from ingestion_runtime.model.endpoint import IngestColumns, OnSplit, Shape
-from ingestion_runtime.model.errors import IngestionError, TerminalError
+from ingestion_runtime.model.endpoint import IngestColumns, OnSplit, Reading, Shape
+from ingestion_runtime.model.errors import IngestionError, OversizedReadError, TerminalError
+from ingestion_runtime.model.privacy import Mask
 from ingestion_runtime.model.spec import TableSpec
+
+# As many connections as a reader uses at once where nothing else is configured.
+_MOST_READERS = 4
 
 
 class Reader(Protocol):
@@ -37,6 +44,10 @@ class Reader(Protocol):
         """
         ...
 
+    def foresee(self, extract: "JdbcExtract", snapshot: Snapshot, condition: str | None) -> Reading:
+        """Return how the rows of ``condition`` would be read; starts nothing."""
+        ...
+
     def discard(self, directory: str) -> None:
         """Remove what a failed read left in its directory."""
         ...
@@ -51,7 +62,8 @@ class JdbcExtract:
 
     A read that fails for its size is cut in two along ``divided_by`` and tried again; without that column it fails.
     ``confirm`` is called after the last row: it raises where the rows were not read as they stood. ``field_ids`` are
-    written into the files, by column name.
+    written into the files, by column name. The reader tells the ``meter`` what it takes. Columns in ``masks`` land as
+    they are in memory, and are written masked, as text.
     """
 
     table: TableSpec
@@ -68,14 +80,23 @@ class JdbcExtract:
     renamed: Mapping[str, str] = field(default_factory=dict)
     confirm: Callable[[], None] | None = None
     field_ids: Mapping[str, int] = field(default_factory=dict)
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    meter: ReadMeter = field(default_factory=ReadMeter, compare=False)
+
+    @property
+    def connections(self) -> int:
+        """Over how many connections at once the rows were read; 0 before they were."""
+        return self.meter.connections
 
     @property
     def schema(self) -> pa.Schema:
         """The columns as they will land, without the housekeeping columns. Needs neither a JVM nor the source."""
-        schema = arrow_schema(self.columns)
-        for added in self.missing:
-            schema = schema.append(pa.field(added.name, added.type))
-        return schema
+        written = [pa.field(column.name, self.written_as(column)) for column in self.columns]
+        return pa.schema([*written, *(pa.field(added.name, added.type) for added in self.missing)])
+
+    def written_as(self, column: SourceColumn) -> pa.DataType:
+        """Return the type in which a column is written."""
+        return pa.string() if column.name in self.masks else column.lands_as
 
     def with_missing(self, fields: tuple[pa.Field, ...]) -> "JdbcExtract":
         """Return the same rows with these columns added as NULL."""
@@ -85,12 +106,18 @@ class JdbcExtract:
         """Return the same rows in another shape; raises TerminalError for a type in which a column cannot land."""
         landing = {item.name: item.type for item in shape.landing}
         dialect, name = self.database.dialect, self.table.name
+        refuse_other_types(landing, self.masks, name)
         columns = tuple(
-            fit(dialect, self.raw[column.name], landing[column.name], name) if column.name in landing else column
+            fit(dialect, self.raw[column.name], landing[column.name], name)
+            if column.name in landing and column.name not in self.masks
+            else column
             for column in self.columns
             if column.name not in shape.skipped
         )
-        return replace(self, columns=columns, missing=self.missing + shape.missing, renamed=dict(shape.renamed))
+        emptied = (pa.field(item.name, landing.get(item.name, item.type)) for item in self.missing)
+        empty = tuple(item for item in emptied if item.name not in shape.skipped)
+        missing = (*empty, *shape.missing, *shape.hidden)
+        return replace(self, columns=columns, missing=missing, renamed=dict(shape.renamed))
 
     def with_ingest_cols(self, columns: IngestColumns) -> "JdbcExtract":
         """Return the same rows with the housekeeping columns added."""
@@ -107,11 +134,11 @@ class JdbcExtract:
         named, when a value at the source cannot land exactly, and OversizedReadError for too many rows.
         """
         self.reader.prepare()
-        with self.database.snapshot(selection(self.database.dialect, self.table, self.columns, self.condition)) as snapshot:
+        with self._snapshot() as snapshot:
             if not self.reader.judges:
                 self.refuse_bad_values(snapshot)
             steps = Divisible(
-                read=lambda condition, place: self.reader.read(self, snapshot, condition, place),
+                read=lambda condition, place: self._read(snapshot, condition, place),
                 halve=lambda condition: self._halve(snapshot, condition),
                 discard=self.reader.discard,
                 on_split=self.on_split,
@@ -120,6 +147,24 @@ class JdbcExtract:
         if self.confirm is not None:
             self.confirm()
 
+    def foresee(self) -> Reading:
+        """Return how the rows would be read now."""
+        with self._snapshot() as snapshot:
+            return self.reader.foresee(self, snapshot, self.condition)
+
+    def _snapshot(self) -> AbstractContextManager[Snapshot]:
+        split = self.table.partition_read
+        statement = selection(self.database.dialect, self.table, self.columns, self.condition)
+        return self.database.snapshot(statement, max(_MOST_READERS, split.partitions if split else 0))
+
+    def _read(self, snapshot: Snapshot, condition: str | None, place: str) -> None:
+        before = self.meter.taken
+        try:
+            self.reader.read(self, snapshot, condition, place)
+        except OversizedReadError:
+            self.meter.go_back(before)
+            raise
+
     def _halve(self, snapshot: Snapshot, condition: str | None) -> tuple[str, str] | str:
         """Return the conditions of two halves, or why there are none."""
         line = self.divided_by
@@ -127,9 +172,10 @@ class JdbcExtract:
             return "there is no column along which it could be"
         if condition is None and not snapshot.shared:
             return "its halves would not be of one moment"
-        rows = ColumnRows(snapshot.connection, self.database.dialect, self.table, line, condition)
         try:
-            halves = cut_conditions(rows, 2, self.database.dialect.quote(line.column.name))
+            with snapshot.asked() as connection:
+                rows = ColumnRows(connection, self.database.dialect, self.table, line, condition)
+                halves = cut_conditions(rows, 2, self.database.dialect.quote(line.column.name))
         except Exception as error:  # whatever it was: what has to be told is that the read failed for its size
             ours = error if isinstance(error, IngestionError) else self.database.translate(error)
             if ours is None:
@@ -145,7 +191,8 @@ class JdbcExtract:
         judged = [column for column in self.columns if column.bad_when]
         if not judged:
             return
-        (counts,) = fetch(snapshot.connection, bad_values(self.database.dialect, self.table, judged, self.condition))
+        with snapshot.asked() as connection:
+            (counts,) = fetch(connection, bad_values(self.database.dialect, self.table, judged, self.condition))
         found = [(column, count) for column, count in zip(judged, counts, strict=True) if count]
         if not found:
             return

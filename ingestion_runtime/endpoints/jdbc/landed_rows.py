@@ -5,8 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from ingestion_runtime.endpoints.jdbc.columns import SourceColumn
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
-from ingestion_runtime.endpoints.jdbc.landing import lander
+from ingestion_runtime.endpoints.jdbc.landing import Land, lander
+from ingestion_runtime.endpoints.jdbc.masking import masker
 from ingestion_runtime.model.columns import (
     CURSOR_RANK,
     LOAD_DATE_COLUMN,
@@ -26,11 +28,11 @@ class LandedRows:
     """Makes record batches of one schema from those of one stream, whose columns come in the order of the extract's."""
 
     def __init__(self, extract: JdbcExtract, given: pa.Schema) -> None:
-        self._ways = [lander(given.field(place).type, column) for place, column in enumerate(extract.columns)]
+        self._ways = [_way(extract, given.field(place).type, column) for place, column in enumerate(extract.columns)]
         self._ranked = extract.ranked is not None
         self._missing = [item.type for item in extract.missing]
         self._constants = _housekeeping(extract)
-        fields = [pa.field(column.name, column.lands_as) for column in extract.columns]
+        fields = [pa.field(column.name, extract.written_as(column)) for column in extract.columns]
         fields += [pa.field(item.name, item.type) for item in extract.missing]
         fields += [pa.field(CURSOR_RANK, pa.int64())] if self._ranked else []
         # Never NULL, and told so in the files: the columns of the table are required, as Spark makes them.
@@ -46,6 +48,14 @@ class LandedRows:
         arrays += [batch.column(width).cast(pa.int64())] if self._ranked else []
         arrays += [constant.of(rows) for constant in self._constants.values()]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _way(extract: JdbcExtract, given: pa.DataType, column: SourceColumn) -> Land:
+    land, mask = lander(given, column), extract.masks.get(column.name)
+    if mask is None:
+        return land
+    hide = masker(mask)
+    return lambda array: hide(land(array))
 
 
 class _Constant:

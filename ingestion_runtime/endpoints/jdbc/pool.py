@@ -15,19 +15,29 @@ class ConnectionPool:
     """
 
     def __init__(self, open: Callable[[], Any], is_usable: Callable[[Any], bool]) -> None:  # noqa: A002 - the plain word
-        self._open = open
+        self.open = open
         self._is_usable = is_usable
         self._idle: list[Any] = []
         self._closed = False
         self._lock = threading.Lock()  # held for moments only
 
-    def take(self) -> Any:
-        """Return a connection that nobody else has; raises what the driver raises."""
+    @property
+    def idle(self) -> int:
+        """How many connections are open for nobody."""
+        return len(self._idle)
+
+    def take_idle(self) -> Any:
+        """Return a connection that is open and nobody has, None where there is none."""
         while (kept := self._pop()) is not None:
             if self._is_usable(kept):
                 return kept
             discard(kept)
-        return self._open()
+        return None
+
+    def part_with_one(self) -> Any:
+        """Return the connection that has been idle for longest, for the caller to close; None where there is none."""
+        with self._lock:
+            return self._idle.pop(0) if self._idle else None
 
     def give_back(self, connection: Any) -> None:
         """Keep a connection for the next one who asks; its transaction must be over."""

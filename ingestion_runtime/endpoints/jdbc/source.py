@@ -22,7 +22,9 @@ from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialect import RawTable
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract, Reader
 from ingestion_runtime.endpoints.jdbc.fitting import is_exact_number
+from ingestion_runtime.endpoints.jdbc.hiding import hide, without_excluded
 from ingestion_runtime.endpoints.jdbc.keys import count_buckets, in_buckets, read_buckets, refuse_unfit_keys
+from ingestion_runtime.endpoints.jdbc.meter import ReadMeter
 from ingestion_runtime.endpoints.jdbc.profile import take_profiles
 from ingestion_runtime.endpoints.jdbc.sql import Cursor, bounds, in_reread, in_slice, in_window, largest, relation, source
 from ingestion_runtime.model.cursor import (
@@ -36,11 +38,12 @@ from ingestion_runtime.model.cursor import (
     Watermark,
 )
 from ingestion_runtime.model.density import Cell
-from ingestion_runtime.model.endpoint import Capabilities, OnSplit
+from ingestion_runtime.model.endpoint import Capabilities, OnRead, OnSplit
 from ingestion_runtime.model.errors import SpoiltBatchError, TerminalError
 from ingestion_runtime.model.horizon import Ceiling, CursorClock, Horizon
 from ingestion_runtime.model.keys import KeyBuckets
 from ingestion_runtime.model.policy import OnChange
+from ingestion_runtime.model.privacy import Mask
 from ingestion_runtime.model.schema import ColumnProfile, ColumnSnapshot, TableSnapshot
 from ingestion_runtime.model.spec import Deletes, TableSpec
 from ingestion_runtime.model.watermark import to_ticks
@@ -50,11 +53,15 @@ _CAPABILITIES = Capabilities(incremental=True, literal_formats=frozenset(CursorT
 
 @dataclass(frozen=True, slots=True)
 class _Described:
+    """What is known of the table. ``columns`` are those that are read, ``emptied`` those that arrive as NULL instead."""
+
     raw: Mapping[str, RawColumn]
     columns: tuple[SourceColumn, ...]
     cursor: Cursor | None
     snapshot: TableSnapshot
     elsewhere: str
+    masks: Mapping[str, Mask]
+    emptied: tuple[pa.Field, ...]
 
 
 class JdbcSource:
@@ -155,15 +162,17 @@ class JdbcSource:
 
         ``edges`` are ascending ticks. Raises TerminalError for a column that is no whole number, date or time.
         """
+        line = self._line(column)  # before a connection is asked for: it may have to be described
         with self._database.connect() as connection:
-            return ColumnRows(connection, self._dialect, self._table, self._line(column)).counts(edges)
+            return ColumnRows(connection, self._dialect, self._table, line).counts(edges)
 
     def extent(self, column: str) -> Extent:
         """Return how many rows a column has, and between which ticks they lie, by one query; errors as for ``histogram``."""
+        line = self._line(column)
         with self._database.connect() as connection:
-            return ColumnRows(connection, self._dialect, self._table, self._line(column)).extent()
+            return ColumnRows(connection, self._dialect, self._table, line).extent()
 
-    def read_full(self, on_split: OnSplit | None = None) -> JdbcExtract:
+    def read_full(self, on_split: OnSplit | None = None, on_read: OnRead | None = None) -> JdbcExtract:
         """Return all rows that the filter lets through."""
         return JdbcExtract(
             self._table,
@@ -175,9 +184,12 @@ class JdbcSource:
             on_split=on_split,
             raw=self._describe_once().raw,
             confirm=self._confirm,
+            missing=self._describe_once().emptied,
+            masks=self._describe_once().masks,
+            meter=ReadMeter(on_read),
         )
 
-    def read_slice(self, piece: Slice, on_split: OnSplit | None = None) -> JdbcExtract:
+    def read_slice(self, piece: Slice, on_split: OnSplit | None = None, on_read: OnRead | None = None) -> JdbcExtract:
         """Return the rows of one slice."""
         cursor = self._cursor()
         return JdbcExtract(
@@ -191,6 +203,9 @@ class JdbcSource:
             on_split=on_split,
             raw=self._describe_once().raw,
             confirm=self._confirm,
+            missing=self._describe_once().emptied,
+            masks=self._describe_once().masks,
+            meter=ReadMeter(on_read),
         )
 
     def _confirm(self) -> None:
@@ -242,7 +257,8 @@ class JdbcSource:
         """Return whether the values of columns fit these types, by one query over all rows."""
         raw = self._describe_once().raw
         with self._database.connect() as connection:
-            asked = [(raw[name], kind) for name, kind in wanted.items()]
+            # Not of masked columns: a profile tells their smallest and largest value.
+            asked = [(raw[name], kind) for name, kind in wanted.items() if self._table.privacy.mask_of(name) is None]
             return take_profiles(connection, self._dialect, self._table, asked)
 
     def _describe_once(self) -> _Described:
@@ -284,6 +300,7 @@ class JdbcSource:
         raw = self._raw(self._describe)
         columns = tuple(self._dialect.column(column) for column in raw.columns)
         check_names(columns, name)
+        hidden = hide(table, columns)
         keys = [find_column(columns, key, "primary_keys", name) for key in table.primary_keys]
         if table.deletes is not Deletes.IGNORE:
             refuse_unfit_keys(keys, table)
@@ -297,21 +314,25 @@ class JdbcSource:
         snapshot = TableSnapshot(
             schema=table.schema,
             table=table.table,
-            columns=tuple(_snapshot(*pair) for pair in zip(raw.columns, columns, strict=True)),
+            columns=tuple(hidden.described(_snapshot(*pair)) for pair in zip(raw.columns, columns, strict=True)),
             primary_keys=raw.primary_keys,
             estimated_rows=raw.estimated_rows,
             taken_at=datetime.now(UTC),
             estimated_bytes=raw.estimated_bytes,
         )
-        return _Described({column.name: column for column in raw.columns}, columns, cursor, snapshot, raw.elsewhere)
+        own = {column.name: column for column in raw.columns}
+        return _Described(own, hidden.read(columns), cursor, snapshot, raw.elsewhere, hidden.masks, hidden.emptied)
 
     def _raw(self, describe: Callable[[TableSpec], RawTable | None]) -> RawTable:
+        """Return the relation without the columns that are excluded."""
         if self._table.query_sql is not None:
             with self._database.connect() as connection:
-                return self._dialect.describe_query(connection, relation(self._dialect, self._table))
+                return without_excluded(
+                    self._table, self._dialect.describe_query(connection, relation(self._dialect, self._table))
+                )
         raw = describe(self._table)
         if raw is not None:
-            return raw
+            return without_excluded(self._table, raw)
         with self._database.connect() as connection:
             # Compared with and without the schema, whichever way the engine names its tables.
             candidates = self._dialect.table_names(connection)

@@ -11,6 +11,8 @@ from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, cut_conditions, pa
 from ingestion_runtime.endpoints.jdbc.database import Snapshot
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
 from ingestion_runtime.endpoints.jdbc.faults import translate_java
+from ingestion_runtime.endpoints.jdbc.masking import spark_masked
+from ingestion_runtime.endpoints.jdbc.spark_progress import followed
 from ingestion_runtime.endpoints.jdbc.sql import PARTITION_ALIAS, RANK_ALIAS, extraction
 from ingestion_runtime.model.columns import (
     CURSOR_RANK,
@@ -20,7 +22,7 @@ from ingestion_runtime.model.columns import (
     SLICE_COLUMN,
     SOURCE_COLUMN,
 )
-from ingestion_runtime.model.endpoint import IngestColumns
+from ingestion_runtime.model.endpoint import IngestColumns, Reading
 from ingestion_runtime.model.errors import IngestionError, OversizedReadError
 
 if TYPE_CHECKING:
@@ -59,9 +61,13 @@ class SparkReader:
     def read(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None, directory: str) -> None:
         """Write the rows of a condition into a directory; see ``Reader.read``."""
         try:
-            frame = self._frame(extract, snapshot, condition)
-            written = frame.write.mode("errorifexists").options(**_FILES, compression=self.compression)
-            written.parquet(directory)
+            queries = _queries(extract, snapshot, condition)
+            at_once = snapshot.readers(_count(queries))
+            with snapshot.read_elsewhere(at_once):
+                frame = self._frame(extract, snapshot, queries, at_once)
+                written = frame.write.mode("errorifexists").options(**_FILES, compression=self.compression)
+                with followed(self.sessions.session().sparkContext, extract.meter):
+                    written.parquet(directory)
         except IngestionError:
             raise
         except Exception as error:
@@ -72,6 +78,13 @@ class SparkReader:
                 raise
             raise ours from None
 
+    def foresee(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> Reading:
+        """Return the statements of a read, as Spark puts them together; it runs as many at once as it has cores."""
+        text = extract.database.dialect.jdbc_text
+        cut = [(query, part) for query, parts in _queries(extract, snapshot, condition) for part in parts]
+        statements = tuple(f"SELECT * FROM ({text(query)}) ingest_q WHERE {text(part)}" for query, part in cut)
+        return Reading(statements, len(statements))
+
     def discard(self, directory: str) -> None:
         """Remove a directory wherever Spark would have written it."""
         session = self.sessions.session()
@@ -79,18 +92,22 @@ class SparkReader:
         path = jvm.org.apache.hadoop.fs.Path(directory)
         path.getFileSystem(session.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
 
-    def _frame(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> "DataFrame":
+    def _frame(self, extract: JdbcExtract, snapshot: Snapshot, queries: "_Queries", at_once: int) -> "DataFrame":
         from pyspark.sql import functions as F  # noqa: N812 - its usual name; probing runs without Spark
 
         dialect = extract.database.dialect
         url = dialect.jdbc(extract.database.spec).url
-        reader = self.sessions.session().read.options(**_options(extract, snapshot.join))
+        session = self.sessions.session()
+        extract.meter.opened(min(at_once, session.sparkContext.defaultParallelism))
+        reader = session.read.options(**_options(extract, snapshot.join or dialect.lone_session))
         frames = [
             reader.jdbc(url, f"({dialect.jdbc_text(query)}) ingest_q", predicates=list(map(dialect.jdbc_text, conditions)))
-            for query, conditions in _queries(extract, snapshot, condition)
+            for query, conditions in queries
         ]
         frame = reduce(lambda above, below: above.unionAll(below), frames)
-        landed = [F.expr(c.convert.format(f"c{place}")).alias(c.name) for place, c in enumerate(extract.columns)]
+        if at_once < _count(queries):
+            frame = frame.coalesce(at_once)  # each task then reads several parts, one after the other
+        landed = [F.expr(_converted(extract, c, f"c{place}")).alias(c.name) for place, c in enumerate(extract.columns)]
         landed += [F.lit(None).cast(spark_type(f.type)).alias(f.name) for f in extract.missing]
         landed += [F.col(RANK_ALIAS).alias(CURSOR_RANK)] if extract.ranked else []
         frame = frame.select(*landed)
@@ -98,7 +115,21 @@ class SparkReader:
         return with_field_ids(frame, extract.field_ids) if extract.field_ids else frame
 
 
-def _queries(extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> list[tuple[str, tuple[str, ...]]]:
+def _converted(extract: JdbcExtract, column: SourceColumn, name: str) -> str:
+    """Return what a column is written as, by its name in the query."""
+    mask, landed = extract.masks.get(column.name), column.convert.format(name)
+    return landed if mask is None else spark_masked(mask, landed)
+
+
+_Queries = list[tuple[str, tuple[str, ...]]]
+
+
+def _count(queries: _Queries) -> int:
+    """Return how many connections would read at once, had Spark a core for each."""
+    return sum(len(conditions) for _, conditions in queries)
+
+
+def _queries(extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> _Queries:
     """Return the queries that together give every row once, and the conditions over each: a connection for every one."""
     dialect, table, split = extract.database.dialect, extract.table, extract.table.partition_read
     column: SourceColumn | None = None

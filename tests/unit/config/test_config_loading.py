@@ -122,7 +122,7 @@ def test_every_problem_is_told_at_once(desk: Any) -> None:
         "/tables/3",
     }
     assert found["/tables/0/primay_keys"] == "unknown key 'primay_keys'; did you mean 'primary_keys'?"
-    assert found["/tables/0/mode"] == "must be 'full' or 'scd1'; did you mean 'scd1'?"
+    assert found["/tables/0/mode"] == "must be 'full', 'scd1' or 'append'; did you mean 'scd1'?"
     assert found["/runtime/timezone"].endswith("; did you mean 'Europe/Berlin'?")
 
 
@@ -196,9 +196,7 @@ def test_required_keys_of_the_runtime_are_required(desk: Any, key: str) -> None:
 @pytest.mark.parametrize(
     ("section", "key"),
     [
-        ("", "orchestration"),
         ("", "maintenance"),
-        ("runtime", "metadata_gateway"),
         ("runtime", "reconciliation_defaults"),
         ("table", "reconciliation"),
         ("table", "maintenance"),

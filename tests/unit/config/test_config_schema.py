@@ -32,7 +32,7 @@ def test_the_schema_uses_the_keys_of_the_file() -> None:
     schema = configuration_schema()
     assert set(schema["required"]) == {"connections", "runtime", "tables"}
     assert "$schema" in schema["properties"]
-    assert {"schema", "table", "mode"} == set(schema["$defs"]["TableFile"]["required"])
+    assert {"schema", "table"} == set(schema["$defs"]["TableFile"]["required"])
     assert "partitionColumn" in schema["$defs"]["PartitionReadFile"]["properties"]
 
 

@@ -107,12 +107,14 @@ def test_the_specification_names_are_there() -> None:
     """They are what operators search for."""
     expected = {
         "run_start", "run_done", "table_start", "table_done", "table_failed", "phase_mark", "plan", "slice_start",
+        "slice_progress", "batch_published",
         "slice_staged", "slice_split", "engine_chosen", "tool_progress", "column_missing", "schema_drift",
         "precision_judged", "precision_noted",
         "rows_quarantined", "duplicate_keys", "deletes_found",
         "lease_taken_over", "batch_recovered", "publish_retried", "state_rebuilt", "rows_beyond_now",
         "horizon_held", "horizon_stuck", "horizon_waived",
-        "null_cursor_rows", "heartbeat", "staging_cleaned",
+        "null_cursor_rows", "heartbeat", "staging_cleaned", "notice", "alert",
+        "pattern_resolved", "tables_vanished",
     }  # fmt: skip
     assert {kind.name for kind in EVENT_TYPES} == expected
     assert types.Heartbeat in EVENT_TYPES

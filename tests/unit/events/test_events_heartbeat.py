@@ -14,6 +14,8 @@ from ingestion_runtime.events.types import (
     Envelope,
     RunningTable,
     RunStarted,
+    SliceProgress,
+    SliceStaged,
     SliceStarted,
     TableDone,
     TableFailed,
@@ -55,6 +57,26 @@ def test_tables_are_counted_and_their_slices_followed(emitter: EventEmitter, bea
     emitter.bind(table="c").emit(TableFailed("OSError", "gone", "abc", 1))
     heartbeat.beat()
     assert beats.seen == [types.Heartbeat(5, 1, 1, (RunningTable("a", "0002"), RunningTable("d", None)))]
+
+
+def test_the_rows_of_a_table_grow_with_its_slices(emitter: EventEmitter, beats: Beats) -> None:
+    """Those that are staged and those of the one that is being read; keys that the source lost are no rows of it."""
+    heartbeat = Heartbeat(emitter, 0)
+    emitter.subscribe(heartbeat)
+    table = emitter.bind(table="a")
+    table.emit(TableStarted("scd1", "db"))
+    for ordinal, event in enumerate(
+        [
+            SliceStaged(0, rows=100, bytes=1, seconds=1.0),
+            SliceProgress(1, rows=30, bytes=1, seconds=2.0),
+            SliceProgress(1, rows=40, bytes=1, seconds=4.0),
+            SliceStaged(1, rows=55, bytes=1, seconds=5.0, reused=True),
+            SliceStaged(2, rows=7, bytes=1, seconds=1.0, tombstones=True),
+        ]
+    ):
+        table.bind(slice=str(ordinal)).emit(event)
+        heartbeat.beat()
+    assert [beat.running[0].rows for beat in beats.seen] == [100, 130, 140, 155, 155]
 
 
 def test_metrics_are_added_and_their_failure_costs_no_beat(emitter: EventEmitter, beats: Beats) -> None:

@@ -22,7 +22,7 @@ from ingestion_runtime.events.types import (
     RowsSetAside,
     RunningTable,
     RunStarted,
-    SliceStarted,
+    SliceProgress,
     TableDone,
     TableFailed,
     TableStarted,
@@ -63,7 +63,7 @@ class TestStructuredLog:
         assert first["load_date"] == "2026-03-01"
         assert (second["table"], second["slice"], second["phase"]) == ("shop.orders", "0001", "raw")
         assert second["metadata"] == {"day": "2026-03-01"}
-        assert third["running"] == [{"table": "shop.orders", "slice": None}]
+        assert third["running"] == [{"table": "shop.orders", "slice": None, "rows": 0}]
         log.close()
 
     def test_events_below_the_level_are_left_out(self, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ class TestStructuredLog:
         for level, expected in (("debug", 2), ("info", 1), ("error", 1)):
             log = StructuredLogSubscriber(tmp_path / level, "run-1", level=level)
             emitter = EventEmitter("run-1", [log])
-            emitter.emit(SliceStarted(1))
+            emitter.emit(ToolProgress("spark", "stage 3 of 4"))
             emitter.emit(TableFailed("OSError", "gone", "abc", 1))
             assert len(lines(log.path)) == expected
             log.close()
@@ -86,7 +86,7 @@ class TestStructuredLog:
                 mirrored.append(line)
 
         emitter = EventEmitter("run-1", [StructuredLogSubscriber(tmp_path / "log", "run-1", Mirror())])
-        emitter.emit(SliceStarted(1))
+        emitter.emit(ToolProgress("spark", "stage 3 of 4"))
         emitter.emit(RowsSetAside(1, "here"))
         assert [json.loads(line)["event"] for line in mirrored] == ["rows_quarantined"]
         assert [problem.failures for problem in emitter.problems] == [1]
@@ -227,6 +227,7 @@ class TestStateSubscriber:
         table = emitter.bind(table="shop.orders")
         table.emit(PhaseMarked(Phase.RAW, PhaseStatus.SUCCESS))
         table.emit(ToolProgress("spark", "stage 3 of 4"))
+        table.emit(SliceProgress(0, rows=10, bytes=80, seconds=2.0))
         emitter.emit(Heartbeat(1, 0, 0))
         emitter.emit(RunStarted("nightly", date(2026, 3, 1), 1))
         assert sink.records == []

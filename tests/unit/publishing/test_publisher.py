@@ -1,5 +1,6 @@
 """One publish from branch to receipt, against a real target; only what no disk does on request is made to fail."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from ingestion_runtime.endpoints.parquet import ParquetTarget
 from ingestion_runtime.events.emitter import EventEmitter
-from ingestion_runtime.events.types import Envelope, Event, PublishRetried
+from ingestion_runtime.events.types import BatchPublished, Envelope, Event, PublishRetried
 from ingestion_runtime.model.batch import Batch, Publication, Receipt, WriteMode
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import (
@@ -342,3 +343,34 @@ def test_errors_are_what_the_exit_codes_say() -> None:
     """A refused batch is final for the run, a race is worth a retry."""
     assert issubclass(RefusedBatchError, TerminalError)
     assert (RefusedBatchError.exit_code, PublishRaceError.exit_code, OutcomeUnknownError.exit_code) == (1, 3, 3)
+
+
+def test_a_publish_is_told_once_it_is_visible_and_never_before(story: Story) -> None:
+    """With what was written and how long each step took; a publish that fails before its commit tells nothing."""
+    (told,) = [event for event in story.events if isinstance(event, BatchPublished)]
+    assert (told.batch_id, told.rows, told.deleted, told.changed) == (story.first.id, 1, 0, True)
+    for failpoints in ("after-branch=fail", "before-publish=fail"):
+        with pytest.raises(TransientError):
+            story.publish(story.second, NEW, failpoints=failpoints)
+    assert [event for event in story.events if isinstance(event, BatchPublished)] == [told]
+    story.publish(story.second, NEW, land=lambda: time.sleep(0.05))
+    last = story.events[-1]
+    assert isinstance(last, BatchPublished)
+    assert last.batch_id == story.second.id
+    assert 0.05 <= last.land_seconds < 5
+    assert min(last.write_seconds, last.audit_seconds, last.commit_seconds) >= 0
+
+
+def test_nobody_who_hears_of_a_publish_can_undo_it(story: Story) -> None:
+    """A listener that fails with an error of our own, at the worst moment: the batch stands as it was published."""
+
+    class Broken:
+        def handle(self, _envelope: Envelope) -> None:
+            raise TransientError("the log is gone")
+
+    emitter = EventEmitter("test", [Broken()])
+    publisher = Publisher(story.target, IDENTITY, lambda: 1, emitter, Failpoints({}))
+    publication = publisher.publish(story.second, story.payload(story.second, NEW), lambda: None)
+    assert publication.changed
+    assert story.place.read(TABLE) == NEW.to_pylist()
+    assert [problem.failures for problem in emitter.problems] == [1]

@@ -17,8 +17,23 @@ from urllib.parse import quote as percent
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
-from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, Streamer, fetch
-from ingestion_runtime.endpoints.jdbc.dialects.mysql_catalog import describe_fields, describe_relations, list_relations
+from ingestion_runtime.endpoints.jdbc.design import TableDesign
+from ingestion_runtime.endpoints.jdbc.dialect import (
+    Fault,
+    JdbcTarget,
+    Measures,
+    RawTable,
+    ServerFacts,
+    Streamer,
+    fetch,
+)
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_catalog import (
+    describe_fields,
+    describe_relations,
+    list_relations,
+    relation_names,
+)
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_design import describe_designs, describe_server
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_errors import advice, fault_of
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import (
     mark_own,
@@ -34,6 +49,7 @@ from ingestion_runtime.endpoints.jdbc.pool import is_quiet
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError
 from ingestion_runtime.model.horizon import Horizon
+from ingestion_runtime.model.schema import Listing
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
 
@@ -82,6 +98,7 @@ class MySQL:
     shares_snapshots: ClassVar[bool] = False
     streams: ClassVar[bool] = True
     hashes_in_reads: ClassVar[bool] = True
+    lone_session: ClassVar[str | None] = None
     measures: ClassVar[Measures] = MEASURES
 
     def connect(self, connection: ConnectionSpec) -> Any:
@@ -230,7 +247,16 @@ class MySQL:
         return RawTable(describe_fields(connection, sql, self.quote), (), None)
 
     def table_names(self, connection: Any) -> list[str]:
-        return list_relations(connection)
+        return relation_names(connection)
+
+    def list_tables(self, connection: Any, schema: str | None) -> Listing:
+        return list_relations(connection, schema, _text)
+
+    def describe_designs(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, TableDesign]:
+        return describe_designs(connection, tables, _text)
+
+    def describe_server(self, connection: Any) -> ServerFacts:
+        return describe_server(connection)
 
     def fingerprint(self, connection: Any, columns: Sequence[SourceColumn], source: str) -> tuple[int, str]:
         # The columns themselves: the expressions that are read fail on a zero date. Floats would be cut to six digits.

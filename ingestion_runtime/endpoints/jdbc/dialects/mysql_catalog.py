@@ -6,9 +6,12 @@ from typing import Any
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn
 from ingestion_runtime.endpoints.jdbc.dialect import RawTable, fetch
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_types import text_kind
+from ingestion_runtime.model.schema import ListedTable, Listing
 from ingestion_runtime.model.spec import TableSpec
 
 _SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys', 'memsql', 'cluster')"
+# Sequences have no rows to speak of.
+_LISTED_KINDS = "('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW')"
 # Their transactions, or those of the servers behind them, are not in innodb_trx.
 _UNSHOWN = frozenset({"rocksdb", "tokudb", "spider", "federated", "connect", "ndbcluster", "s3"})
 _UNSIGNED, _ENUM, _SET = 32, 256, 2048  # flags of a result's field
@@ -84,7 +87,25 @@ def describe_fields(connection: Any, sql: str, quote: Callable[[str], str]) -> t
     return tuple(_field_column(field, charsets.get(field.name)) for field in fields)
 
 
-def list_relations(connection: Any) -> list[str]:
+def list_relations(connection: Any, schema: str | None, literal: Callable[[str], str]) -> Listing:
+    """Return tables and views of one database, or of all that are not the server's own."""
+    one = f" AND TABLE_SCHEMA = {literal(schema)}" if schema is not None else ""
+    rows = fetch(
+        connection,
+        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, TABLE_ROWS, @@lower_case_table_names FROM information_schema.TABLES"
+        f" WHERE TABLE_SCHEMA NOT IN {_SYSTEM} AND TABLE_TYPE IN {_LISTED_KINDS}{one}",
+    )
+    ignores_case = any(int(row[4]) != 0 for row in rows)
+    # The catalog compares names without regard to case; the server itself, as it was set up.
+    tables = tuple(
+        ListedTable(owner, name, "view" if kind == "VIEW" else "table", int(estimate or 0) or None)
+        for owner, name, kind, estimate, _ in rows
+        if schema is None or ignores_case or owner == schema
+    )
+    return Listing(tables, ignores_case)
+
+
+def relation_names(connection: Any) -> list[str]:
     """Return tables and views that the user may see, as ``schema.table``."""
     rows = fetch(
         connection,

@@ -10,8 +10,23 @@ from urllib.parse import urlencode
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
-from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, Streamer, fetch
-from ingestion_runtime.endpoints.jdbc.dialects.postgresql_catalog import describe_query, describe_tables, table_names
+from ingestion_runtime.endpoints.jdbc.design import TableDesign
+from ingestion_runtime.endpoints.jdbc.dialect import (
+    Fault,
+    JdbcTarget,
+    Measures,
+    RawTable,
+    ServerFacts,
+    Streamer,
+    fetch,
+)
+from ingestion_runtime.endpoints.jdbc.dialects.postgresql_catalog import (
+    describe_query,
+    describe_tables,
+    list_relations,
+    table_names,
+)
+from ingestion_runtime.endpoints.jdbc.dialects.postgresql_design import describe_designs, describe_server
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_errors import classify, with_state
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_horizon import own_name, read_horizon, resolution
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_keys import key_hash
@@ -23,6 +38,7 @@ from ingestion_runtime.endpoints.jdbc.sql import source
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.horizon import Horizon
+from ingestion_runtime.model.schema import Listing
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
 
@@ -64,6 +80,10 @@ class PostgreSQL:
     shares_snapshots: ClassVar[bool] = True
     streams: ClassVar[bool] = True
     hashes_in_reads: ClassVar[bool] = True
+    # The statement's view is taken when it is executed: its locks, which it got when it was parsed and planned, are older.
+    lone_session: ClassVar[str | None] = (
+        f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {_UNHURRIED}; {_PATIENCE}; {_SESSION}"
+    )
     measures: ClassVar[Measures] = MEASURES
 
     def connect(self, connection: ConnectionSpec) -> Any:
@@ -111,7 +131,7 @@ class PostgreSQL:
     def stream(self, connection: ConnectionSpec) -> Streamer:
         from psycopg.conninfo import make_conninfo  # as above
 
-        return PostgresStreamer(make_conninfo(**_parameters(connection)), _SESSION)
+        return PostgresStreamer(make_conninfo(**_parameters(connection)), self.lone_session or "")
 
     def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:
         if table.query_sql is not None:
@@ -220,6 +240,15 @@ class PostgreSQL:
 
     def table_names(self, connection: Any) -> list[str]:
         return table_names(connection)
+
+    def list_tables(self, connection: Any, schema: str | None) -> Listing:
+        return list_relations(connection, schema)
+
+    def describe_designs(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, TableDesign]:
+        return describe_designs(connection, tables)
+
+    def describe_server(self, connection: Any) -> ServerFacts:
+        return describe_server(connection)
 
     def fingerprint(self, connection: Any, columns: Sequence[SourceColumn], source: str) -> tuple[int, str]:
         # The columns themselves, as the session spells them: the expressions that are read fail on an infinite date.

@@ -8,6 +8,7 @@ from ingestion_runtime.endpoints.jdbc.columns import RawColumn
 from ingestion_runtime.endpoints.jdbc.dialect import RawTable, fetch
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_names import text
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_types import UNCHECKED
+from ingestion_runtime.model.schema import ListedTable, Listing
 from ingestion_runtime.model.spec import TableSpec
 
 _DESCRIBE = """
@@ -54,6 +55,18 @@ JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnu
 WHERE i.indrelid IN ({oids}) AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY i.indrelid, k.place
 """
 
+# Parts of a partitioned table are read through it, and what an extension brought is its own. Names that begin with pg_ are
+# reserved for the server. What may be read in part only is listed: better an error than a table that nobody misses.
+_LISTED = """
+SELECT n.nspname::text, c.relname::text, c.relkind IN ('v', 'm'), c.reltuples::bigint
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT c.relispartition
+AND n.nspname <> 'information_schema' AND pg_catalog.left(n.nspname::text, 3) <> 'pg_'
+AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+"""
+
 
 def describe_tables(connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, RawTable]:
     """Return the descriptions of tables and views by ``schema.table``, by three queries; what is not there is left out."""
@@ -94,6 +107,16 @@ def table_names(connection: Any) -> list[str]:
         " AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') LIMIT 10000",
     )
     return [name for (name,) in rows]
+
+
+def list_relations(connection: Any, schema: str | None) -> Listing:
+    """Return tables and views of one schema, or of all that are not the server's own."""
+    rows = fetch(connection, _LISTED + (f"AND n.nspname = {text(schema)}" if schema is not None else ""))
+    tables = tuple(
+        ListedTable(owner, name, "view" if view else "table", estimate if estimate > 0 else None)
+        for owner, name, view, estimate in rows
+    )
+    return Listing(tables, ignores_case=False)
 
 
 def _columns(connection: Any, listed: str) -> dict[int, tuple[RawColumn, ...]]:

@@ -14,6 +14,7 @@ _CONNECT_WORDS = (
     ),
     (re.compile(r"database .* does not exist"), "3D000"),
     (re.compile(r"permission denied for database"), "42501"),
+    (re.compile(r"too many (connections|clients)|remaining connection slots"), "53300"),
 )
 _TIMEOUT = "Raise statement_timeout for this user (ALTER ROLE ... SET statement_timeout), or add an index on the cursor."
 # Of a snapshot whose holder is gone: by now the server knows it no more, or knows that the holder has ended.
@@ -33,6 +34,7 @@ _ADVICE: tuple[tuple[str, type[IngestionError], str], ...] = (
     ("42601", TerminalError, "Check source_filter and query_sql of this table."),
     ("53200", OversizedReadError, "The server lacks memory for so much at once; run the same command again later."),
     ("53400", OversizedReadError, "Raise temp_file_limit for this user at the server."),
+    ("53300", TransientError, "Give this connection a max_connections within the server's limit, or run again later."),
     ("53", TransientError, "The server is short of disk, memory or connections; run the same command again later."),
     ("40", TransientError, "The source was busy with conflicting work; run the same command again."),
     ("55P03", TransientError, "The source is locked by other work; run the same command again."),

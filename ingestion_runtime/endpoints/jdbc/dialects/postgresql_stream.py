@@ -28,13 +28,15 @@ _TID_SCANS = 140000  # before PostgreSQL 14 a range of rows was found by reading
 
 
 class PostgresStreamer:
-    """One connection. Implements ``Streamer``; ``conninfo`` is libpq's, with the password."""
+    """One connection. Implements ``Streamer``; ``conninfo`` is libpq's, with the password, and ``alone`` begins a
+    transaction that joins no view."""
 
-    def __init__(self, conninfo: str, session: str) -> None:
+    def __init__(self, conninfo: str, alone: str) -> None:
         from adbc_driver_manager import AdbcConnection  # validating a configuration must not load a driver
         from adbc_driver_postgresql import connect  # type: ignore[import-untyped]
 
-        self._session = session
+        self._alone = alone
+        self._locks = False
         self._lock = Lock()  # a statement is not closed while another thread cancels it
         self._statement: Any = None
         self._reader: Any = None
@@ -46,13 +48,18 @@ class PostgresStreamer:
             raise
 
     def begin(self, join: str | None) -> None:
-        self._do(join or f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {self._session}")
+        self._do(join or self._alone)
+        self._locks = join is None
 
     def run(self, sql: str, columns: Sequence[SourceColumn], batch_bytes: int) -> Rows:  # noqa: ARG002 - typed by the server
         from adbc_driver_manager import AdbcStatement
         from adbc_driver_manager._reader import AdbcRecordBatchReader  # its errors keep their SQLSTATE
 
         self._release()
+        if self._locks:
+            # COPY takes its view before it is planned, which is when it waits for the locks of a table's parts: of one that
+            # is emptied meanwhile it found nothing, without an error. To plan the statement takes all locks beforehand.
+            self._do(f"EXPLAIN {sql}")
         statement = AdbcStatement(self._connection)
         statement.set_options(**{_BATCH_BYTES: batch_bytes})
         statement.set_sql_query(sql)

@@ -17,7 +17,18 @@ from urllib.parse import quote as percent
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import NUMBER_CURSORS, RawColumn, SourceColumn
-from ingestion_runtime.endpoints.jdbc.dialect import Fault, JdbcTarget, Measures, RawTable, Streamer, fetch
+from ingestion_runtime.endpoints.jdbc.design import TableDesign
+from ingestion_runtime.endpoints.jdbc.dialect import (
+    Fault,
+    JdbcTarget,
+    Measures,
+    RawTable,
+    ServerFacts,
+    Streamer,
+    fetch,
+)
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_catalog import list_relations
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_design import describe_designs, describe_server
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_keys import hex_number, key_hash, register
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_stream import OpenedFile, SQLiteStreamer
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import (
@@ -33,6 +44,7 @@ from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import (
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.horizon import Horizon
+from ingestion_runtime.model.schema import Listing
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
 
@@ -65,6 +77,7 @@ class SQLite:
     shares_snapshots: ClassVar[bool] = False
     streams: ClassVar[bool] = True
     hashes_in_reads: ClassVar[bool] = False
+    lone_session: ClassVar[str | None] = None
     measures: ClassVar[Measures] = MEASURES
 
     def connect(self, connection: ConnectionSpec) -> Any:
@@ -214,6 +227,15 @@ class SQLite:
 
     def table_names(self, connection: Any) -> list[str]:
         return [name for (name,) in fetch(connection, _table_query("name NOT LIKE 'sqlite%'"))]
+
+    def list_tables(self, connection: Any, schema: str | None) -> Listing:
+        return list_relations(connection, schema)
+
+    def describe_designs(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, TableDesign]:
+        return describe_designs(connection, tables, _text)
+
+    def describe_server(self, connection: Any) -> ServerFacts:
+        return describe_server(connection)
 
     def fingerprint(self, connection: Any, columns: Sequence[SourceColumn], source: str) -> tuple[int, str]:
         # SQLite has no hash function: the rows are hashed as they stream by, a batch in memory at a time.

@@ -1,0 +1,1 @@
+"""Tells people how a run goes: messages, when they are sent, and by which way."""

@@ -1,0 +1,1 @@
+"""What event logs tell of runs: followed while they go on, and looked back at."""
