@@ -42,7 +42,8 @@ def print_forecasts(forecasts: Sequence[Forecast]) -> None:
         _print_forecast(console, forecast)
     counts = [(action, sum(forecast.action is action for forecast in forecasts)) for action in Action]
     told = ", ".join(f"{count} {action}" for action, count in counts if count)
-    _say(console, Text(f"{len(forecasts)} tables: {told}. Nothing was read, written or locked."))
+    counted = f"{len(forecasts)} {'table' if len(forecasts) == 1 else 'tables'}"
+    _say(console, Text(f"{counted}: {told}. Nothing was read, written or locked."))
 
 
 def _print_forecast(console: Console, forecast: Forecast) -> None:
