@@ -6,12 +6,11 @@ from pathlib import Path
 from ingestion_runtime.checkup.findings import Findings
 from ingestion_runtime.checkup.machine import Memory, read_memory
 from ingestion_runtime.checkup.runner import Check
-from ingestion_runtime.endpoints.engine import EngineFacts, choose_engine
-from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
+from ingestion_runtime.endpoints.engine import choose_engine
+from ingestion_runtime.endpoints.factory import engine_facts
 from ingestion_runtime.model.errors import ConfigError, IngestionError
-from ingestion_runtime.model.spec import Configuration, Engine, SinkFormat, TableSpec
+from ingestion_runtime.model.spec import Configuration, Engine, TableSpec
 from ingestion_runtime.tools.class_data import FOLDER, is_wanted
-from ingestion_runtime.tools.files import is_hdfs
 from ingestion_runtime.tools.jars import MIRROR_VARIABLE, JarCache, JarState
 from ingestion_runtime.tools.java import require_java
 
@@ -34,30 +33,12 @@ def _by_spark(configuration: Configuration, tables: Sequence[TableSpec]) -> tupl
     found = []
     for table in tables:
         try:
-            engine = choose_engine(_facts(configuration, table)).engine
+            engine = choose_engine(engine_facts(configuration, table, None)).engine
         except ConfigError:
             continue  # told by the check of the engine's settings
         if engine is Engine.SPARK:
             found.append(table.name)
     return tuple(found)
-
-
-def _facts(configuration: Configuration, table: TableSpec) -> EngineFacts:
-    runtime = configuration.runtime
-    dialect = dialect_for(configuration.connection(table.connection).dialect)
-    places = {"staging.root": runtime.staging.root, "raw_root": runtime.raw_root}
-    if runtime.catalog is not None and table.sink is SinkFormat.ICEBERG:
-        places["the warehouse"] = runtime.catalog.warehouse
-    return EngineFacts(
-        table=table.name,
-        wanted=table.engine or runtime.engine,
-        dialect=dialect.name,
-        streams=dialect.streams,
-        far=tuple(name for name, place in places.items() if is_hdfs(place)),
-        master=runtime.spark.master,
-        estimated_bytes=None,
-        memory_mb=runtime.memory_mb,
-    )
 
 
 def _look_at_java(findings: Findings, by_spark: tuple[str, ...]) -> None:
@@ -99,7 +80,7 @@ def _look_at_settings(findings: Findings, configuration: Configuration, tables: 
     spark = configuration.runtime.spark
     for table in tables:
         try:
-            choose_engine(_facts(configuration, table))
+            choose_engine(engine_facts(configuration, table, None))
         except ConfigError as error:
             findings.error(error)
     by_spark = _by_spark(configuration, tables)

@@ -113,22 +113,7 @@ class EndpointFactory:
         return Endpoints(source, target, raw, keys, switch)
 
     def _facts(self, table: TableSpec, source: JdbcSource) -> EngineFacts:
-        runtime = self._configuration.runtime
-        dialect = self.database(table.connection).dialect
-        places = {"staging.root": runtime.staging.root, "raw_root": runtime.raw_root}
-        if runtime.catalog is not None and table.sink is SinkFormat.ICEBERG:
-            places["the warehouse"] = runtime.catalog.warehouse
-        return EngineFacts(
-            table=table.name,
-            wanted=table.engine or runtime.engine,
-            dialect=dialect.name,
-            streams=dialect.streams,
-            far=tuple(name for name, place in places.items() if is_hdfs(place)),
-            master=runtime.spark.master,
-            estimated_bytes=source.described().estimated_bytes,
-            memory_mb=runtime.memory_mb,
-            hashes=any(mask.method is MaskMethod.HASH for mask in table.privacy.masks),
-        )
+        return engine_facts(self._configuration, table, source.described().estimated_bytes)
 
     def _parquet_settings(self) -> ParquetSettings:
         """Return how files are written: each table that is read at the same time has its share of the memory."""
@@ -183,6 +168,26 @@ class EndpointFactory:
             database.close()
         if self._catalog is not None:
             self._catalog.close()
+
+
+def engine_facts(configuration: Configuration, table: TableSpec, estimated_bytes: int | None) -> EngineFacts:
+    """Return what decides on the engine of a table; ``estimated_bytes`` None: the source was not asked."""
+    runtime = configuration.runtime
+    dialect = dialect_for(configuration.connection(table.connection).dialect)
+    places = {"staging.root": runtime.staging.root, "raw_root": runtime.raw_root}
+    if runtime.catalog is not None and table.sink is SinkFormat.ICEBERG:
+        places["the warehouse"] = runtime.catalog.warehouse
+    return EngineFacts(
+        table=table.name,
+        wanted=table.engine or runtime.engine,
+        dialect=dialect.name,
+        streams=dialect.streams,
+        far=tuple(name for name, place in places.items() if is_hdfs(place)),
+        master=runtime.spark.master,
+        estimated_bytes=estimated_bytes,
+        memory_mb=runtime.memory_mb,
+        hashes=any(mask.method is MaskMethod.HASH for mask in table.privacy.masks),
+    )
 
 
 def _splitting(table: TableSpec, target: TargetTable) -> Callable[[pa.Schema], Splitter | None]:

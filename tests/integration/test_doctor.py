@@ -458,6 +458,18 @@ def test_java_is_red_only_where_spark_is_needed(shop: Lake, monkeypatch: pytest.
     assert "Install a Java" in needed.of("java")[0].remedy
 
 
+def test_a_table_that_spark_must_not_move_is_red_as_it_would_stop_in_a_run(shop: Lake, tmp_path: Path) -> None:
+    """A hash on Spark: its salt would stand in plans and logs."""
+    (tmp_path / "salt").write_text("0123456789abcdef0123456789abcdef")
+    shop.document["tables"][1]["mask"] = {"name": {"method": "hash", "salt": f"${{file:{tmp_path / 'salt'}}}"}}
+    shop.save()
+    assert look_at(shop).worst("spark") is GREEN
+    change(shop, "runtime", engine="spark")
+    found = look_at(shop)
+    assert (found.exit_code, found.worst("spark")) == (2, RED)
+    assert any("salt" in finding.message for finding in found.of("spark"))
+
+
 def test_a_jar_that_was_changed_is_red_where_spark_is_needed_and_is_left_alone(shop: Lake, tmp_path: Path) -> None:
     from ingestion_runtime.tools.jars import pinned_jars
 
