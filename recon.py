@@ -1,13 +1,6 @@
-"""Compares sources and targets; arrives with a later version."""
+"""Compares targets with their sources: ``python recon.py --config conf/shop.json``."""
 
-import sys
-
-
-def main() -> None:
-    """Say that the command is not there yet."""
-    print("This command arrives with a later version.", file=sys.stderr)
-    sys.exit(2)
-
+from ingestion_runtime.commands.recon import main
 
 if __name__ == "__main__":
     main()

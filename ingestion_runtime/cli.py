@@ -25,19 +25,21 @@ from ingestion_runtime.commands.completion import completion
 from ingestion_runtime.commands.doctor import doctor
 from ingestion_runtime.commands.explain import explain
 from ingestion_runtime.commands.init import init
+from ingestion_runtime.commands.maintenance import maintain, maintenance_option, refuse_options_of_runs
 from ingestion_runtime.commands.names import PROGRAM, VARIABLE, complete_tables, register_shells
 from ingestion_runtime.commands.orchestration_plan import given_options, print_plan
 from ingestion_runtime.commands.retry import retry
 from ingestion_runtime.commands.running import carry_out, new_run_id, open_for_run
 from ingestion_runtime.commands.status import status
 from ingestion_runtime.commands.validate import validate
+from ingestion_runtime.commands.verify import verify
+from ingestion_runtime.commands.why_missing import why_missing
 from ingestion_runtime.commands.window import refuse_unfit_options, select_window, window_options
 
 if TYPE_CHECKING:
     from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
 
-_LATER = "comes with a later version; nothing was done."
-_COMMANDS = (init, validate, doctor, backfill, explain, status, retry, airflow_dag, completion)
+_COMMANDS = (init, validate, doctor, backfill, explain, status, retry, verify, why_missing, airflow_dag, completion)
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,7 +78,7 @@ _COMMANDS = (init, validate, doctor, backfill, explain, status, retry, airflow_d
     show_default=True,
     help="Tell those in runtime.notify how things stand; 0: only what happens.",
 )
-@click.option("--maintenance-mode", metavar="MODE", help="Not yet: " + _LATER)
+@maintenance_option
 @click.option("--dump-orchestration-plan", is_flag=True, help="Print what a scheduler has to know, as JSON; nothing is run.")
 @output_option
 @click.version_option(package_name="ingestion-runtime")
@@ -88,7 +90,10 @@ def cli(context: click.Context, /, config_path: Path | None, **options: Any) -> 
             raise click.UsageError(f"--config belongs behind the command: {context.invoked_subcommand} --config FILE")
         return
     if options["maintenance_mode"]:
-        raise click.UsageError(f"--maintenance-mode {_LATER}")
+        refuse_options_of_runs(context)
+        maintained = require_config(config_path)
+        # Programs get their document in any case; people a table beside it.
+        finish(lambda: maintain(maintained, options), "json")
     refuse_unfit_options(options)
     path = require_config(config_path)
     if options["dump_orchestration_plan"]:

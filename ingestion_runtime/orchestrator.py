@@ -21,7 +21,8 @@ from ingestion_runtime.events.heartbeat import Heartbeat
 from ingestion_runtime.events.outbox import Outbox
 from ingestion_runtime.events.state_subscriber import StateEventSubscriber, TableIdentity
 from ingestion_runtime.events.structured_log import StructuredLogSubscriber
-from ingestion_runtime.events.types import RunDone, RunStarted, SchemaDrift, StagingCleaned
+from ingestion_runtime.events.types.run import RunDone, RunStarted, StagingCleaned
+from ingestion_runtime.events.types.source import SchemaDrift
 from ingestion_runtime.ingestion.context import RunContext
 from ingestion_runtime.ingestion.patterns import tell_patterns
 from ingestion_runtime.ingestion.runtime import run_ingestion

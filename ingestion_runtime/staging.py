@@ -14,7 +14,7 @@
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -22,10 +22,11 @@ import pyarrow as pa
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, SliceManifest, StagedSlice
 from ingestion_runtime.model.cursor import Slice
-from ingestion_runtime.model.endpoint import READ_PART, Extract
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.endpoint import READ_PART, Landing
+from ingestion_runtime.model.errors import IngestionError, TerminalError
 from ingestion_runtime.model.keys import KeyComparison
 from ingestion_runtime.model.spec import NullKeys, StagingSpec, TableSpec
+from ingestion_runtime.model.testimony import Testimony
 from ingestion_runtime.tools.files import Files
 from ingestion_runtime.tools.parquet import (
     count_null_keys,
@@ -43,12 +44,28 @@ LANDED = "_LANDED"
 QUARANTINE = "_quarantine"
 
 
+#: Raises where the rows in files (absolute paths) are not those of which their source spoke.
+Prove = Callable[[Sequence[str], Testimony], None]
+
+
 @dataclass(frozen=True, slots=True)
 class SliceRange:
     """What ``_RANGE.json`` says: whose slice a directory holds."""
 
     batch_id: str
     piece: Slice
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSlice:
+    """A slice that lies in staging: whose it is (None: nobody can tell), whether it is staged whole, and the seconds since
+    it was begun. ``expired``: older than the configured hours, where leftovers are removed at all."""
+
+    directory: str
+    batch_id: str | None
+    staged: bool
+    age_seconds: float
+    expired: bool
 
 
 class Staging:
@@ -77,9 +94,12 @@ class Staging:
                     return StagedSlice(attempt, manifest)
         return None
 
-    def stage(self, table: TableSpec, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
+    def stage(
+        self, table: TableSpec, batch: Batch, piece: Slice, extract: Landing, prove: Prove | None = None
+    ) -> StagedSlice:
         """Read the extract into a new attempt directory and return it with its manifest.
 
+        ``prove`` is asked where the source gave its word; what it raises ends the attempt.
         Raises TerminalError for a NULL in the primary key where the table's policy refuses it.
         """
         directory = self.slice_directory(table, batch, piece)
@@ -89,6 +109,8 @@ class Staging:
         extract.write_parquet(attempt)
         names = self._written(attempt)
         self._apply_null_keys(table, attempt, names)
+        set_aside = tuple(f"{QUARANTINE}/{name}" for name in self._written(f"{attempt}/{QUARANTINE}"))
+        self._prove(extract, attempt, (*names, *set_aside), prove)
         manifest = SliceManifest(
             batch_id=batch.id,
             base=batch.base,
@@ -96,14 +118,22 @@ class Staging:
             attempt=attempt_id,
             files=tuple(measure_file(self._files, attempt, name) for name in names),
             fields=schema_fields(read_schema(self._files, f"{attempt}/{names[0]}"), extract.renamed),
-            quarantine=tuple(
-                measure_file(self._files, attempt, f"{QUARANTINE}/{name}")
-                for name in self._written(f"{attempt}/{QUARANTINE}")
-            ),
+            quarantine=tuple(measure_file(self._files, attempt, name) for name in set_aside),
+            testimony=extract.testimony,
         )
         self._note(f"{attempt}/{MANIFEST}", dump_document(manifest))
         self._note(f"{directory}/{SUCCESS}", "")
         return StagedSlice(attempt, manifest)
+
+    def _prove(self, extract: Landing, attempt: str, names: Sequence[str], prove: Prove | None) -> None:
+        """Hold the rows against what their source said of them. Before the manifest: without it nothing was staged."""
+        if prove is None or extract.testimony is None:
+            return
+        try:
+            prove([f"{attempt}/{name}" for name in names], extract.testimony)
+        except IngestionError:
+            self._files.remove_tree(attempt)
+            raise
 
     def stage_tombstones(
         self,
@@ -184,27 +214,38 @@ class Staging:
             return 0
         return sum(self._clean_table(table, open_batches) for table in tables)
 
-    def _clean_table(self, table: TableSpec, open_batches: Collection[str]) -> int:
-        removed = 0
+    def pending(self, table: TableSpec) -> tuple[PendingSlice, ...]:
+        """Return the slices of a table that lie in staging."""
         base = f"{self._spec.root}/{table.schema}/{table.table}"
-        for column in self._files.names(base):
-            for name in self._files.names(f"{base}/{column}/slices"):
-                directory = f"{base}/{column}/slices/{name}"
-                if self._expired(directory, open_batches):
-                    self._files.remove_tree(directory)
-                    removed += 1
-        return removed
+        return tuple(
+            found
+            for column in self._files.names(base)
+            for name in self._files.names(f"{base}/{column}/slices")
+            if (found := self._look(f"{base}/{column}/slices/{name}")) is not None
+        )
 
-    def _expired(self, directory: str, open_batches: Collection[str]) -> bool:
+    def _clean_table(self, table: TableSpec, open_batches: Collection[str]) -> int:
+        expired = [piece for piece in self.pending(table) if piece.expired and piece.batch_id not in open_batches]
+        for piece in expired:
+            self._files.remove_tree(piece.directory)
+        return len(expired)
+
+    def _look(self, directory: str) -> PendingSlice | None:
+        """Return what lies in a directory, None where it is nothing of ours."""
         described = f"{directory}/{RANGE}"
-        if not self._files.exists(described):
-            return False
         try:
-            known = load_document(SliceRange, self._files.read_text(described), described)
+            if not self._files.exists(described):
+                return None
             age = self._files.age_seconds(described, self._clock())
+            staged = self._files.exists(f"{directory}/{SUCCESS}")
+        except OSError:
+            return None  # removed by another run at this moment
+        try:
+            batch_id = load_document(SliceRange, self._files.read_text(described), described).batch_id
         except (TerminalError, OSError):
-            return False  # unreadable, or removed by another run at this moment
-        return known.batch_id not in open_batches and age > self._spec.ttl_hours * 3600
+            batch_id = None
+        expired = batch_id is not None and age > self._spec.ttl_hours * 3600
+        return PendingSlice(directory, batch_id, staged, age, expired and self._spec.enabled)
 
     def _read_manifest(self, attempt: str) -> SliceManifest | None:
         try:

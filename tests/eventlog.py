@@ -5,23 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from ingestion_runtime.events.emitter import EventEmitter
+from ingestion_runtime.events.event import Event
 from ingestion_runtime.events.outbox import Outbox
 from ingestion_runtime.events.structured_log import StructuredLogSubscriber
-from ingestion_runtime.events.types import (
-    BatchPublished,
-    EngineChosen,
-    Event,
-    PhaseMarked,
-    PlanMade,
-    RunDone,
-    RunStarted,
-    SliceProgress,
-    SliceStaged,
-    SliceStarted,
-    TableDone,
-    TableFailed,
-    TableStarted,
-)
+from ingestion_runtime.events.types.batch import BatchPublished, SliceProgress, SliceStaged, SliceStarted
+from ingestion_runtime.events.types.run import RunDone, RunStarted
+from ingestion_runtime.events.types.table import EngineChosen, PhaseMarked, PlanMade, TableDone, TableFailed, TableStarted
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.state import Phase, PhaseStatus
 

@@ -184,7 +184,7 @@ def _connection(frame: "Frame", options: _Options) -> "ConnectionSpec":
     """Return the connection, checked as a configuration is; raises ConfigError that names options in place of keys."""
     from ingestion_runtime.config.connections import build_connection, is_connection_name
     from ingestion_runtime.config.issues import IssueLog
-    from ingestion_runtime.config.models import ConnectionFile
+    from ingestion_runtime.config.models.connections import ConnectionFile
     from ingestion_runtime.config.parsing import parse_part
     from ingestion_runtime.config.paths import PathResolver
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
 from ingestion_runtime.config.known import DIALECTS, DialectRules, Kind
-from ingestion_runtime.config.models import ConnectionFile, TlsFile
+from ingestion_runtime.config.models.connections import ConnectionFile, TlsFile
 from ingestion_runtime.config.paths import PathResolver
 from ingestion_runtime.config.secrets import HOW_TO, SecretReference
 from ingestion_runtime.model.errors import ConfigError

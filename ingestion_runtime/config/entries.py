@@ -7,7 +7,7 @@ from pathlib import Path
 from ingestion_runtime.config.issues import IssueLog, Location
 from ingestion_runtime.config.known import DIALECTS
 from ingestion_runtime.config.layers import Effective, Layer, LayeredLog, loaded_whole, with_defaults
-from ingestion_runtime.config.models import DefaultsFile, SharedTableFile, TableFile
+from ingestion_runtime.config.models.tables import DefaultsFile, SharedTableFile, TableFile
 from ingestion_runtime.config.names import is_pattern
 from ingestion_runtime.config.parsing import keys_of, parse_part
 from ingestion_runtime.config.policies import build_policy
@@ -44,7 +44,7 @@ def load_entries(
     if not isinstance(values, list) or not values:
         log.add(("tables",), "must be a list of at least one table")
         return Entries()
-    reader = _Reader(raw, metadata, log, base)
+    reader = _Reader(raw, runtime, metadata, log, base)
     tables: dict[int, TableSpec] = {}
     patterns: list[TablePattern] = []
     for index, value in enumerate(values):
@@ -74,15 +74,26 @@ def dialects_of(connections: object) -> dict[str, str | None]:
 class _Reader:
     """Reads entries: what they share, and one after the other."""
 
-    def __init__(self, raw: dict[str, object], metadata: MetadataSpec | None, log: IssueLog, base: Path) -> None:
+    def __init__(
+        self,
+        raw: dict[str, object],
+        runtime: RuntimeSpec | None,
+        metadata: MetadataSpec | None,
+        log: IssueLog,
+        base: Path,
+    ) -> None:
         self._log = log
         self._base = base
         connections = raw.get("connections")
         named = connections if isinstance(connections, dict) else {}
         policy = metadata.policy if metadata else SchemaPolicy()
         self._context = TableContext(dialects_of(connections), _has_catalog(raw.get("runtime")), log, _horizons(named))
+        if runtime is not None:
+            self._context = replace(self._context, reconciliation=runtime.reconciliation)
         if metadata is not None:
             self._context = replace(self._context, guardrails=metadata.guardrails)
+        if runtime is not None:
+            self._context = replace(self._context, maintenance=runtime.maintenance.tables)
         self._common, self._policy = self._layer(DefaultsFile, raw.get("defaults"), ("defaults",), policy)
         self._of_connections: dict[str, tuple[Layer, SchemaPolicy]] = {
             name: self._layer(SharedTableFile, value.get("defaults"), ("connections", name, "defaults"), self._policy)

@@ -75,11 +75,7 @@ CONNECTION_URL_KEYS = frozenset(
 UNBUILT_KEYS = frozenset(
     {
         "finalize_strategy",
-        "maintenance",
         "metastore_uri",
-        "reconciliation",
-        "reconciliation_defaults",
-        "spec_mode",
     }
 )
 UNBUILT_VALUES = {

@@ -110,7 +110,7 @@ def _prune_intermediate(values: dict[str, object], at: Location, origins: Mappin
         return
     inherited = (*at, "intermediate") in origins
     iceberg = values.get("sink", "iceberg") == "iceberg"
-    unused = set() if iceberg else {"partition"}
+    unused = set() if iceberg else {"partition", "spec_mode"}
     if not iceberg or values.get("mode") != "scd1":
         unused.add("merge_filter")
     values["intermediate"] = {

@@ -5,13 +5,11 @@ from pathlib import Path
 from ingestion_runtime.config.connections import build_connection, is_connection_name
 from ingestion_runtime.config.entries import dialects_of, load_entries
 from ingestion_runtime.config.issues import IssueLog, Location
-from ingestion_runtime.config.models import (
-    ConfigurationFile,
-    ConnectionFile,
-    MetadataFile,
-    OrchestrationFile,
-    RuntimeFile,
-)
+from ingestion_runtime.config.models.configuration import ConfigurationFile
+from ingestion_runtime.config.models.connections import ConnectionFile
+from ingestion_runtime.config.models.metadata import MetadataFile
+from ingestion_runtime.config.models.orchestration import OrchestrationFile
+from ingestion_runtime.config.models.runtime import RuntimeFile
 from ingestion_runtime.config.orchestration import build_orchestration
 from ingestion_runtime.config.parsing import keys_of, parse_part, tell_unknown_key
 from ingestion_runtime.config.paths import PathResolver

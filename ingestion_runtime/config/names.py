@@ -5,7 +5,7 @@ from fnmatch import translate
 
 from ingestion_runtime.config.issues import IssueLog, Location
 from ingestion_runtime.config.known import DIALECTS
-from ingestion_runtime.config.models import TableFile
+from ingestion_runtime.config.models.tables import TableFile
 
 _GLOB, _GLOB_STARTS = set("*?[]"), set("*?[")
 _UNSAFE = set("/\\=:*?[]{}%#")

@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ingestion_runtime.config.issues import IssueLog, Location
-from ingestion_runtime.config.models import MetadataGatewayFile, NotifyFile, NotifyTargetFile, OpenLineageFile
+from ingestion_runtime.config.models.notify import MetadataGatewayFile, NotifyFile, NotifyTargetFile, OpenLineageFile
 from ingestion_runtime.config.paths import PathResolver
 from ingestion_runtime.config.secrets import HOW_TO, SecretReference
 from ingestion_runtime.model.errors import ConfigError

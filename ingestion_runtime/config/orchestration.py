@@ -4,7 +4,7 @@ import re
 
 from ingestion_runtime.config.cron import cron_problem
 from ingestion_runtime.config.issues import IssueLog, Location
-from ingestion_runtime.config.models import AirflowFile, AlertsFile, OrchestrationFile, RetriesFile
+from ingestion_runtime.config.models.orchestration import AirflowFile, AlertsFile, OrchestrationFile, RetriesFile
 from ingestion_runtime.config.runtime import check_timezone
 from ingestion_runtime.model.orchestration import (
     DEFAULT_CRON,

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ValidationError
 
 from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
 from ingestion_runtime.config.known import CONNECTION_URL_KEYS, UNBUILT_KEYS, UNBUILT_VALUES
-from ingestion_runtime.config.models import ConnectionFile, FilePart
+from ingestion_runtime.config.models.connections import ConnectionFile
+from ingestion_runtime.config.models.parts import FilePart
 
 P = TypeVar("P", bound=FilePart)
 Fault = tuple[Location, str]

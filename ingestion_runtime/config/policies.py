@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from ingestion_runtime.config.issues import IssueLog, Location
-from ingestion_runtime.config.models import ColumnFile, GuardrailsFile, SchemaPolicyFile
+from ingestion_runtime.config.models.metadata import ColumnFile, GuardrailsFile, SchemaPolicyFile
 from ingestion_runtime.model.policy import ChangeKind, ColumnWish, Guardrail, Guardrails, OnChange, SchemaPolicy
 
 _COARSE = {

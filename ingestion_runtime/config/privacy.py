@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingestion_runtime.config.issues import IssueLog, Location
-from ingestion_runtime.config.models import MaskFile, TableFile
+from ingestion_runtime.config.models.tables import MaskFile, TableFile
 from ingestion_runtime.config.names import is_pattern
 from ingestion_runtime.config.secrets import HOW_TO, SecretReference
 from ingestion_runtime.model.errors import ConfigError

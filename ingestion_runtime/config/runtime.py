@@ -8,11 +8,15 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
 from ingestion_runtime.config.known import OWNED_SPARK_KEYS, SECRET_WORDS, SPARK_KEYS_WITH_A_FIELD
-from ingestion_runtime.config.models import IntermediateFile, MetadataFile, RuntimeFile, SparkFile
+from ingestion_runtime.config.maintenance import build_maintenance
+from ingestion_runtime.config.models.metadata import MetadataFile
+from ingestion_runtime.config.models.runtime import IntermediateFile, RuntimeFile, SparkFile
 from ingestion_runtime.config.notify import build_gateway, build_notify
 from ingestion_runtime.config.paths import PathResolver, check_apart, is_hdfs, neighbour
 from ingestion_runtime.config.policies import build_guardrails, build_policy
+from ingestion_runtime.config.reconciliation import build_reconciliation
 from ingestion_runtime.model.policy import SchemaPolicy
+from ingestion_runtime.model.reconciliation import Reconciliation
 from ingestion_runtime.model.spec import (
     CatalogSpec,
     ConnectionSpec,
@@ -78,6 +82,10 @@ def build_runtime(
         hdfs_outbox_root=None if outbox is None else paths.resolve_outbox(outbox, (*AT, "hdfs_outbox_root")),
         notify=build_notify(file.notify, (*AT, "notify"), paths.base, log),
         gateway=build_gateway(file.metadata_gateway, (*AT, "metadata_gateway"), paths, log),
+        reconciliation=build_reconciliation(
+            file.reconciliation_defaults, Reconciliation(), (*AT, "reconciliation_defaults"), log
+        ),
+        maintenance=build_maintenance(file.maintenance, (*AT, "maintenance"), log),
     )
 
 

@@ -4,15 +4,19 @@ import ast
 import inspect
 import itertools
 import json
+import pkgutil
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from ingestion_runtime.config import models
+from ingestion_runtime.config.models.configuration import ConfigurationFile
 
 PUBLISHED = Path("docs/reference/configuration.schema.json")
 
@@ -22,11 +26,13 @@ def configuration_schema() -> dict[str, Any]:
 
     It knows keys, types, choices and bounds. Loading checks more: names, paths, SQL, and what belongs together.
     """
-    schema = models.ConfigurationFile.model_json_schema(by_alias=True)
-    objects = {**schema["$defs"], models.ConfigurationFile.__name__: schema}
-    texts = {(owner, name): text for owner, name, text in _field_texts()}
+    schema = ConfigurationFile.model_json_schema(by_alias=True)
+    objects = {**schema["$defs"], ConfigurationFile.__name__: schema}
+    modules = tuple(import_module(f"{models.__name__}.{found.name}") for found in pkgutil.iter_modules(models.__path__))
+    texts = {(owner, name): text for module in modules for owner, name, text in _field_texts(module)}
+    kinds = {name: kind for module in modules for name, kind in vars(module).items()}
     for owner, described in objects.items():
-        kind: type[BaseModel] = getattr(models, owner)
+        kind: type[BaseModel] = kinds[owner]
         for name, field in kind.model_fields.items():
             text = next((texts[base.__name__, name] for base in kind.__mro__ if (base.__name__, name) in texts), None)
             if text is not None:
@@ -34,9 +40,9 @@ def configuration_schema() -> dict[str, Any]:
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
 
 
-def _field_texts() -> Iterator[tuple[str, str, str]]:
-    """Yield class, field and text for every field of the models with a string right under it."""
-    for kind in ast.parse(inspect.getsource(models)).body:
+def _field_texts(module: ModuleType) -> Iterator[tuple[str, str, str]]:
+    """Yield class, field and text for every field of a module's models with a string right under it."""
+    for kind in ast.parse(inspect.getsource(module)).body:
         if not isinstance(kind, ast.ClassDef):
             continue
         for field, below in itertools.pairwise(kind.body):

@@ -9,16 +9,20 @@ from ingestion_runtime.config.connections import is_connection_name
 from ingestion_runtime.config.cursors import canonical_watermark
 from ingestion_runtime.config.issues import IssueLog, Location, did_you_mean
 from ingestion_runtime.config.known import DIALECTS
-from ingestion_runtime.config.models import PartitionFieldFile, PartitionReadFile, TableFile
+from ingestion_runtime.config.maintenance import build_table_maintenance
+from ingestion_runtime.config.models.tables import PartitionFieldFile, PartitionReadFile, TableFile
 from ingestion_runtime.config.names import check_names, check_pattern, is_pattern
 from ingestion_runtime.config.policies import build_policy, build_wishes
 from ingestion_runtime.config.privacy import Standing, build_privacy
+from ingestion_runtime.config.reconciliation import build_reconciliation
 from ingestion_runtime.config.runtime import check_timezone
 from ingestion_runtime.config.sql_text import SqlRefusedError
 from ingestion_runtime.model.columns import INGEST_PREFIX
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.horizon import HorizonPolicy
+from ingestion_runtime.model.maintenance import SpecMode, TableMaintenance
 from ingestion_runtime.model.policy import Guardrails, SchemaPolicy
+from ingestion_runtime.model.reconciliation import Reconciliation
 from ingestion_runtime.model.spec import (
     Deletes,
     Engine,
@@ -38,8 +42,8 @@ DEFAULT_DELETE_FRACTION = 0.1
 @dataclass(frozen=True, slots=True)
 class TableContext:
     """What a table is checked against: dialects by connection name (None: not known), whether a catalog is given, and the
-    horizon policies by connection name. ``policy`` and ``guardrails`` hold for tables that say nothing else;
-    ``standing`` says where the table stands."""
+    horizon policies by connection name. ``policy``, ``guardrails`` and ``maintenance`` hold for tables that say nothing
+    else; ``standing`` says where the table stands."""
 
     dialects: Mapping[str, str | None]
     has_catalog: bool
@@ -47,7 +51,9 @@ class TableContext:
     horizons: Mapping[str, str] = field(default_factory=dict)
     policy: SchemaPolicy = field(default_factory=SchemaPolicy)
     guardrails: Guardrails = field(default_factory=Guardrails)
+    maintenance: TableMaintenance = field(default_factory=TableMaintenance)
     standing: Standing = field(default_factory=lambda: Standing(Path(), lambda _: False))
+    reconciliation: Reconciliation = field(default_factory=Reconciliation)
 
 
 def build_table(file: TableFile, at: Location, context: TableContext) -> TableSpec:
@@ -91,6 +97,9 @@ def build_table(file: TableFile, at: Location, context: TableContext) -> TableSp
         lag=_lag(file, (*at, "lag"), log),
         max_shrink_fraction=file.max_shrink_fraction,
         privacy=build_privacy(file, at, context.standing, log),
+        reconciliation=build_reconciliation(file.reconciliation, context.reconciliation, (*at, "reconciliation"), log),
+        spec_mode=SpecMode(file.intermediate.spec_mode),
+        maintenance=build_table_maintenance(file.maintenance, context.maintenance, (*at, "maintenance"), log),
     )
 
 
@@ -215,6 +224,8 @@ def _check_intermediate(file: TableFile, at: Location, log: IssueLog) -> None:
         log.add((*inner, "merge_filter"), "only mode 'scd1' with the sink 'iceberg' merges; leave it out")
     if log.clean((*at, "sink")) and file.intermediate.partition and file.sink != "iceberg":
         log.add((*inner, "partition"), "only the sink 'iceberg' has partitions; leave it out")
+    if log.clean((*at, "sink")) and "spec_mode" in file.intermediate.model_fields_set and file.sink != "iceberg":
+        log.add((*inner, "spec_mode"), "only the sink 'iceberg' has partitions; leave it out")
 
 
 def _check_sql(file: TableFile, at: Location, dialect: str | None, log: IssueLog) -> None:

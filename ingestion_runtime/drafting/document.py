@@ -11,7 +11,7 @@ from typing import Any
 
 from ingestion_runtime.config import load_configuration
 from ingestion_runtime.config.issues import ConfigIssue, IssueLog
-from ingestion_runtime.config.models import TableFile
+from ingestion_runtime.config.models.tables import TableFile
 from ingestion_runtime.config.names import name_problem
 from ingestion_runtime.config.parsing import parse_part
 from ingestion_runtime.config.tables import TableContext, build_table

@@ -12,7 +12,7 @@ stays until the next publish, for readers that are still at it.
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -172,6 +172,13 @@ class ParquetTarget:
         location = self.location()
         assert location is not None  # noqa: S101 - it was just made
         return location
+
+    def keep_backup(self, batch_id: str) -> str | None:  # noqa: ARG002 - the protocol's
+        """None: what a publish replaces stays until the next one in any case, and no longer."""
+        return None
+
+    def drop_backups(self, chosen: Callable[[str], bool]) -> None:
+        """Nothing: there are none."""
 
     def _unpublished(self, current: Path, previous: str | None) -> tuple[str, ...]:
         """Return the folders that no reader was ever sent to: neither the current batch nor the one before it."""

@@ -11,14 +11,17 @@ from datetime import date
 
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, PublishedMark, RawBatch, RawManifest, StagedFile, StagedSlice
-from ingestion_runtime.model.errors import SpoiltBatchError, TransientError
+from ingestion_runtime.model.errors import SpoiltBatchError, TerminalError, TransientError
 from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.model.testimony import SliceTestimony
 from ingestion_runtime.tools.files import Files
 
 MANIFEST = "_MANIFEST.json"
 PUBLISHED = "_PUBLISHED"
 ABANDONED = "_ABANDONED"
 TOMBSTONES = "_tombstones"
+QUARANTINE = "_quarantine"
+_DAY, _BATCH, _LANDING = "load_date=", "batch=", "_landing-"
 
 
 class RawZone:
@@ -26,15 +29,81 @@ class RawZone:
 
     def __init__(self, root: str, table: TableSpec, files: Files) -> None:
         self._base = f"{root}/{table.schema}/{table.table}"
+        self._deletes = table.deletes.value
         self._files = files
 
     def find(self, batch: Batch) -> RawBatch | None:
         """Return the batch if it has landed; raises TerminalError when what lies there cannot be read."""
         directory = self._batch_directory(batch.load_date, batch.id)
-        if not self._files.exists(f"{directory}/{MANIFEST}"):
+        return self.read(directory) if self._files.exists(f"{directory}/{MANIFEST}") else None
+
+    def batches(self) -> tuple[str, ...]:
+        """Return the directory of every batch of the table that landed, by load date and name."""
+        days = self._days(self._base)
+        return tuple(f"{day}/{name}" for day in days for name in self._files.names(day) if name.startswith(_BATCH))
+
+    def read(self, directory: str) -> RawBatch:
+        """Return what landed in one of ``batches``; raises TerminalError when its manifest is missing or cannot be read."""
+        path = f"{directory}/{MANIFEST}"
+        if not self._files.exists(path):
+            raise TerminalError(f"{directory} has no {MANIFEST}.", remedy="Restore it from a backup.", path=path)
+        return RawBatch(directory, load_document(RawManifest, self._files.read_text(path), directory))
+
+    def published_mark(self, directory: str) -> PublishedMark | None:
+        """Return what the marker of a published batch says, None where there is none; raises TerminalError when it cannot be
+        read."""
+        path = f"{directory}/{PUBLISHED}"
+        if not self._files.exists(path):
             return None
-        manifest = load_document(RawManifest, self._files.read_text(f"{directory}/{MANIFEST}"), directory)
-        return RawBatch(directory, manifest)
+        return load_document(PublishedMark, self._files.read_text(path), path)
+
+    def is_marked_published(self, directory: str) -> bool:
+        """Whether the batch there has a marker of its publication, readable or not."""
+        return self._files.exists(f"{directory}/{PUBLISHED}")
+
+    def is_abandoned(self, directory: str) -> bool:
+        """Whether the batch there is marked as given up."""
+        return self._files.exists(f"{directory}/{ABANDONED}")
+
+    def landings(self) -> tuple[str, ...]:
+        """Return the directories in which attempts gathered files to land them, or which were about to be removed: all that
+        attempts left which are over. Whoever holds the table's lease may remove them."""
+        days = self._days(self._base) + self._days(f"{self._base}/{QUARANTINE}")
+        return tuple(f"{day}/{name}" for day in days for name in self._files.names(day) if name.startswith(_LANDING))
+
+    def quarantined(self) -> tuple[str, ...]:
+        """Return the directories of the rows that were set aside, a batch each."""
+        days = self._days(f"{self._base}/{QUARANTINE}")
+        return tuple(f"{day}/{name}" for day in days for name in self._files.names(day) if name.startswith(_BATCH))
+
+    def remove(self, directory: str) -> None:
+        """Remove one of ``batches``, ``quarantined`` or ``landings``: at once for whoever lists them, then file by file."""
+        parent, _, name = directory.rpartition("/")
+        if not name.startswith(_LANDING):
+            aside = f"{_hidden(directory)}-{uuid.uuid4().hex[:8]}"
+            self._files.rename(directory, aside)
+            directory = aside
+        self._files.remove_tree(directory)
+        if not self._files.names(parent):
+            self._files.remove_tree(parent)
+
+    def age_seconds(self, directory: str, now: float) -> float:
+        """Return the seconds since a batch landed, or since something was put into the directory."""
+        manifest = f"{directory}/{MANIFEST}"
+        return self._files.age_seconds(manifest if self._files.exists(manifest) else directory, now)
+
+    def size(self, directory: str) -> int:
+        """Return the bytes of the Parquet files in one of these directories."""
+        places = (directory, f"{directory}/{TOMBSTONES}")
+        return sum(
+            self._files.size(f"{place}/{name}")
+            for place in places
+            for name in self._files.names(place)
+            if name.endswith(".parquet")
+        )
+
+    def _days(self, base: str) -> tuple[str, ...]:
+        return tuple(f"{base}/{name}" for name in self._files.names(base) if name.startswith(_DAY))
 
     def is_published(self, load_date: date, batch_id: str) -> bool:
         """Whether that batch stands in raw and its publication is recorded there."""
@@ -70,7 +139,7 @@ class RawZone:
 
     def quarantine(self, batch: Batch) -> str:
         """Return where the rows of a batch lie that were set aside."""
-        return self._batch_directory(batch.load_date, batch.id, "_quarantine/")
+        return self._batch_directory(batch.load_date, batch.id, f"{QUARANTINE}/")
 
     def set_aside(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> None:
         """Give quarantined rows their place beside raw, if there are any."""
@@ -137,6 +206,12 @@ class RawZone:
             fields=next((piece.manifest.fields for piece in staged if not piece.manifest.slice.tombstones), ()),
             quarantined=sum(piece.manifest.quarantined for piece in staged),
             tombstones=tuple(file for file in files if file.path.startswith(TOMBSTONES)),
+            deletes=self._deletes,
+            testimonies=tuple(
+                SliceTestimony(piece.manifest.slice.ordinal, piece.manifest.testimony)
+                for piece in staged
+                if piece.manifest.testimony is not None
+            ),
         )
         self._files.write_text(f"{temporary}/{MANIFEST}", dump_document(manifest))
         self._files.rename(temporary, target)
@@ -145,7 +220,7 @@ class RawZone:
 
 def _hidden(target: str) -> str:
     parent, _, name = target.rpartition("/")
-    return f"{parent}/_landing-{name}"
+    return f"{parent}/{_LANDING}{name}"
 
 
 def _lands(piece: StagedSlice) -> tuple[StagedFile, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ingestion_runtime.events.event import Envelope, Event, Subscriber
 from ingestion_runtime.events.plain import to_json
-from ingestion_runtime.events.types import Envelope, Event, Subscriber
 
 _LOG = logging.getLogger(__name__)
 

@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
-from ingestion_runtime.events import types as events
-from ingestion_runtime.events.types import Emitter, Envelope, RunningTable
+from ingestion_runtime.events.event import Emitter, Envelope
+from ingestion_runtime.events.types.batch import SliceProgress, SliceStaged
+from ingestion_runtime.events.types.run import Heartbeat as HeartbeatEvent
+from ingestion_runtime.events.types.run import RunningTable, RunStarted
+from ingestion_runtime.events.types.table import TableDone, TableFailed, TableStarted
 
 
 @dataclass(slots=True)
@@ -25,9 +28,9 @@ class _Position:
         event = envelope.event
         if envelope.slice is not None:
             self.slice = envelope.slice
-        if isinstance(event, events.SliceProgress):
+        if isinstance(event, SliceProgress):
             self.reading = event.rows
-        elif isinstance(event, events.SliceStaged):
+        elif isinstance(event, SliceStaged):
             self.staged, self.reading = self.staged + (0 if event.tombstones else event.rows), 0
 
 
@@ -61,16 +64,16 @@ class Heartbeat:
         """Count tables and follow their slices."""
         event, table = envelope.event, envelope.table
         with self._lock:
-            if isinstance(event, events.RunStarted):
+            if isinstance(event, RunStarted):
                 self._total = event.tables
             if table is None:
                 return
-            if isinstance(event, events.TableStarted):
+            if isinstance(event, TableStarted):
                 self._running[table] = _Position()
-            elif isinstance(event, events.TableDone | events.TableFailed):
+            elif isinstance(event, TableDone | TableFailed):
                 self._running.pop(table, None)
-                self._done += isinstance(event, events.TableDone)
-                self._failed += isinstance(event, events.TableFailed)
+                self._done += isinstance(event, TableDone)
+                self._failed += isinstance(event, TableFailed)
             elif table in self._running:
                 self._running[table].follow(envelope)
 
@@ -100,7 +103,7 @@ class Heartbeat:
         metrics = self._ask_metrics()
         with self._lock:
             running = tuple(RunningTable(table, at.slice, at.rows) for table, at in sorted(self._running.items()))
-            event = events.Heartbeat(self._total, self._done, self._failed, running, metrics)
+            event = HeartbeatEvent(self._total, self._done, self._failed, running, metrics)
         with self._gate:
             if not self._stopped.is_set():
                 self._emitter.emit(event)

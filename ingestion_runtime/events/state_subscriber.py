@@ -5,19 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+from ingestion_runtime.events.event import Envelope, Event, event_fields
 from ingestion_runtime.events.plain import to_json
-from ingestion_runtime.events.types import (
-    Envelope,
-    Event,
-    Heartbeat,
-    PhaseMarked,
-    SliceProgress,
-    TableDone,
-    TableFailed,
-    TableStarted,
-    ToolProgress,
-    event_fields,
-)
+from ingestion_runtime.events.types.batch import SliceProgress
+from ingestion_runtime.events.types.run import Heartbeat
+from ingestion_runtime.events.types.table import PhaseMarked, TableDone, TableFailed, TableStarted, ToolProgress
 from ingestion_runtime.model.batch import TableKey
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.state import Phase, PhaseStatus, StateRecord

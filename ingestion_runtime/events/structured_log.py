@@ -6,8 +6,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
 
+from ingestion_runtime.events.event import Envelope, event_fields
 from ingestion_runtime.events.plain import to_json
-from ingestion_runtime.events.types import Envelope, event_fields
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -19,7 +19,7 @@ class LineMirror(Protocol):
 
 
 class StructuredLogSubscriber:
-    """Writes every event as one JSON line into ``<directory>/run-<UTC stamp>-<run id>.jsonl``.
+    """Writes every event as one JSON line into ``<directory>/run-<UTC stamp>-<run id>.jsonl``, or ``<name>.jsonl`` there.
 
     Each line is handed to the operating system whole before ``handle`` returns, so that it survives the process. The
     file is created with the first event. An ``OSError`` goes to the emitter, which isolates it; the mirror has had
@@ -33,11 +33,12 @@ class StructuredLogSubscriber:
         outbox: LineMirror | None = None,
         level: str = "info",
         started: datetime | None = None,
+        name: str | None = None,
     ) -> None:
         if level not in LEVELS:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}")
         stamp = (started or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        self._path = Path(directory) / f"run-{stamp}-{run_id}.jsonl"
+        self._path = Path(directory) / f"{name or f'run-{stamp}-{run_id}'}.jsonl"
         self._outbox = outbox
         self._threshold = LEVELS.index(level)
         self._file: FileIO | None = None

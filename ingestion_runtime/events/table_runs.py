@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from ingestion_runtime.events import types as events
+from ingestion_runtime.events.event import Envelope, Event
 from ingestion_runtime.events.state_subscriber import TableIdentity
-from ingestion_runtime.events.types import Envelope, Event
+from ingestion_runtime.events.types.batch import BatchPublished, RowsSetAside, SliceStaged
+from ingestion_runtime.events.types.table import EngineChosen, PhaseMarked, TableDone, TableFailed, TableStarted
 from ingestion_runtime.model.errors import InterruptedRunError
 from ingestion_runtime.model.metrics import TableRun, TableRunListener
 from ingestion_runtime.model.result import TableStatus
@@ -44,11 +45,11 @@ class TableRunSubscriber:
         event, table = envelope.event, envelope.table
         if table is None:
             return
-        if isinstance(event, events.TableStarted):
+        if isinstance(event, TableStarted):
             self._begin(table, event, envelope)
         elif table in self._running:
             run = _follow(self._running[table], event)
-            if isinstance(event, events.TableDone | events.TableFailed):
+            if isinstance(event, TableDone | TableFailed):
                 del self._running[table]
                 ended = _ended(run, event, envelope)
                 for listener in self._listeners:
@@ -56,7 +57,7 @@ class TableRunSubscriber:
             else:
                 self._running[table] = run
 
-    def _begin(self, table: str, event: events.TableStarted, envelope: Envelope) -> None:
+    def _begin(self, table: str, event: TableStarted, envelope: Envelope) -> None:
         identity = self._identify(table)
         if identity is None:
             raise LookupError(f"event {event.name} names the table {table}, which is not configured")
@@ -76,29 +77,29 @@ class TableRunSubscriber:
 
 def _follow(run: TableRun, event: Event) -> TableRun:
     """Return the run with what an event on the way adds to it."""
-    if isinstance(event, events.EngineChosen):
+    if isinstance(event, EngineChosen):
         return replace(run, engine=event.engine) if event.step == "table" else run
-    if isinstance(event, events.SliceStaged):
+    if isinstance(event, SliceStaged):
         # What an earlier run had staged was read then; its bytes go into this run's batch all the same.
         rows = 0 if event.reused or event.tombstones else event.rows
         return replace(run, rows_read=run.rows_read + rows, bytes=run.bytes + event.bytes)
-    if isinstance(event, events.BatchPublished) and event.changed:
+    if isinstance(event, BatchPublished) and event.changed:
         return replace(
             run,
             batch_id=event.batch_id,
             rows_written=run.rows_written + event.rows,
             rows_deleted=run.rows_deleted + event.deleted,
         )
-    if isinstance(event, events.RowsSetAside):
+    if isinstance(event, RowsSetAside):
         return replace(run, quarantined=run.quarantined + event.rows)
     # A mark without a location brings the state up to what an earlier run had done.
-    if isinstance(event, events.PhaseMarked) and event.status is PhaseStatus.SUCCESS and event.location:
+    if isinstance(event, PhaseMarked) and event.status is PhaseStatus.SUCCESS and event.location:
         return replace(run, batch_id=event.batch_id, location=event.location, watermark=event.watermark or run.watermark)
     return run
 
 
-def _ended(run: TableRun, event: events.TableDone | events.TableFailed, envelope: Envelope) -> TableRun:
-    if isinstance(event, events.TableDone):
+def _ended(run: TableRun, event: TableDone | TableFailed, envelope: Envelope) -> TableRun:
+    if isinstance(event, TableDone):
         return replace(
             run,
             ended=envelope.at,

@@ -16,7 +16,6 @@ from ingestion_runtime.endpoints.factory import EndpointFactory
 from ingestion_runtime.events.emitter import EventEmitter
 from ingestion_runtime.explaining.forecast import Forecast
 from ingestion_runtime.explaining.table import TableLook
-from ingestion_runtime.explaining.tool import looking_tool
 from ingestion_runtime.ingestion.context import RunContext
 from ingestion_runtime.metadata.cache import UnsavedSnapshots
 from ingestion_runtime.metadata.runtime import build_metadata_access, collect_metadata
@@ -32,6 +31,7 @@ from ingestion_runtime.state.sqlite import sqlite_reader
 from ingestion_runtime.tools.failpoints import Failpoints
 from ingestion_runtime.tools.files import LocalFiles, PlacedFiles
 from ingestion_runtime.tools.hdfs import HdfsFiles
+from ingestion_runtime.tools.looking import looking_tool
 
 
 def foresee(configuration: Configuration, tables: Sequence[TableSpec], options: RunOptions) -> tuple[Forecast, ...]:

@@ -7,11 +7,20 @@ from typing import Final
 
 from ingestion_runtime.endpoints.engine import EngineChoice
 from ingestion_runtime.endpoints.factory import Endpoints
-from ingestion_runtime.events import types as events
 from ingestion_runtime.events.emitter import EventEmitter
+from ingestion_runtime.events.event import Envelope, Event
+from ingestion_runtime.events.types.source import (
+    ColumnMissing,
+    HorizonHeld,
+    HorizonStuck,
+    NullCursorRows,
+    PrecisionJudged,
+    PrecisionNoted,
+    RowsBeyondNow,
+    SchemaDrift,
+)
 from ingestion_runtime.explaining.forecast import Action, ColumnForecast, Forecast, Piece, Stop
 from ingestion_runtime.explaining.slices import foresee_slices
-from ingestion_runtime.explaining.tool import EngineNeededError
 from ingestion_runtime.ingestion.context import RunContext, build_foresight
 from ingestion_runtime.ingestion.failures import classify
 from ingestion_runtime.ingestion.runtime import strategy_of
@@ -29,17 +38,18 @@ from ingestion_runtime.state.buffered import LookedAtState
 from ingestion_runtime.state.processes import is_at_work
 from ingestion_runtime.strategies import STRATEGY_REGISTRY
 from ingestion_runtime.strategies.context import ExecutionContext
+from ingestion_runtime.tools.looking import EngineNeededError
 
 _IDLE: Final = {TableStatus.SKIPPED: Action.SKIPPED, TableStatus.UNCHANGED: Action.UNCHANGED}
 _DONE: Final = "complete for this load date"
-_WORDS: Final[Mapping[type[events.Event], Callable[..., str]]] = {
-    events.RowsBeyondNow: lambda e: f"{e.rows:,} rows are later than the source's own now and wait for their time",
-    events.NullCursorRows: lambda e: f"{e.rows:,} rows have no cursor; null_cursor is {e.policy}",
-    events.HorizonHeld: lambda e: f"{e.rows:,} rows above {e.bound} wait for a later run: {e.reason}",
-    events.HorizonStuck: lambda e: f"{e.rows:,} rows above {e.bound} have waited for long: {e.reason}",
-    events.PrecisionJudged: lambda e: f"column {e.column!r} lands as {e.landed}, not as {e.wished}: {e.reason}",
-    events.PrecisionNoted: lambda e: f"column {e.column!r} lands as {e.landed}, not as {e.wished}: {e.reason}",
-    events.ColumnMissing: lambda e: f"gone from the source, arriving as NULL: {', '.join(e.columns)}",
+_WORDS: Final[Mapping[type[Event], Callable[..., str]]] = {
+    RowsBeyondNow: lambda e: f"{e.rows:,} rows are later than the source's own now and wait for their time",
+    NullCursorRows: lambda e: f"{e.rows:,} rows have no cursor; null_cursor is {e.policy}",
+    HorizonHeld: lambda e: f"{e.rows:,} rows above {e.bound} wait for a later run: {e.reason}",
+    HorizonStuck: lambda e: f"{e.rows:,} rows above {e.bound} have waited for long: {e.reason}",
+    PrecisionJudged: lambda e: f"column {e.column!r} lands as {e.landed}, not as {e.wished}: {e.reason}",
+    PrecisionNoted: lambda e: f"column {e.column!r} lands as {e.landed}, not as {e.wished}: {e.reason}",
+    ColumnMissing: lambda e: f"gone from the source, arriving as NULL: {', '.join(e.columns)}",
 }
 
 
@@ -87,13 +97,13 @@ class TableLook:
         if isinstance(changes, tuple) and changes:
             self._changes = changes
 
-    def handle(self, envelope: events.Envelope) -> None:
+    def handle(self, envelope: Envelope) -> None:
         """Take an event of the planning as a note. Implements ``Subscriber``."""
         event = envelope.event
         words = _WORDS.get(type(event))
         if words is not None:
             self._notes.append(words(event))
-        elif isinstance(event, events.SchemaDrift):
+        elif isinstance(event, SchemaDrift):
             self._changes = event.changes
 
     def _look(self) -> None:

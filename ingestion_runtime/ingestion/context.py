@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ingestion_runtime.endpoints.factory import EndpointFactory, Endpoints
-from ingestion_runtime.events.types import Emitter
+from ingestion_runtime.events.event import Emitter
 from ingestion_runtime.metadata.runtime import MetadataAccess
 from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.spec import Configuration, Engine, RunOptions, TableSpec, reading, work_digest
@@ -17,6 +17,7 @@ from ingestion_runtime.publishing.deletes import DeleteFinder
 from ingestion_runtime.publishing.grip import Grip, Hold, Untaken
 from ingestion_runtime.publishing.identity import Identity
 from ingestion_runtime.publishing.ledger import Ledger
+from ingestion_runtime.publishing.proving import SliceProver
 from ingestion_runtime.publishing.publisher import Publisher
 from ingestion_runtime.publishing.recovery import Recovery, Settled
 from ingestion_runtime.publishing.shrink import ShrinkGuard
@@ -92,7 +93,8 @@ def _build(
     connection = run.configuration.connection(table.connection)
     identity = Identity(table.name, run.owner, reading(table, connection), work_digest(table, connection))
     publisher = Publisher(endpoints.target, identity, lambda: grip.token, emitter, run.failpoints, _guard(run, table))
-    sink = LakeSink(table, run.staging, endpoints.raw, publisher, emitter, grip.require)
+    prover = SliceProver(table, run.factory.local_sql())
+    sink = LakeSink(table, run.staging, endpoints.raw, publisher, emitter, grip.require, prover)
     recovery = Recovery(endpoints.target, sink, ledger, grip, identity, emitter)
     keys, fence = endpoints.keys, lambda: grip.token
     finder = DeleteFinder(table, endpoints.source, endpoints.target, keys, run.staging, fence, emitter) if keys else None

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ingestion_runtime.config.names import NamePattern
-from ingestion_runtime.events.types import Emitter, PatternResolved, TablesVanished
+from ingestion_runtime.events.event import Emitter
+from ingestion_runtime.events.types.run import PatternResolved, TablesVanished
 from ingestion_runtime.model.batch import TableKey
 from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.naming import target_key

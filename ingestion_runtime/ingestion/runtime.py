@@ -7,15 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
 from ingestion_runtime.endpoints.engine import EngineChoice
-from ingestion_runtime.events.types import (
-    Emitter,
-    EngineChosen,
-    SchemaDrift,
-    TableDone,
-    TableFailed,
-    TableStarted,
-    ToolProgress,
-)
+from ingestion_runtime.events.event import Emitter
+from ingestion_runtime.events.types.source import SchemaDrift
+from ingestion_runtime.events.types.table import EngineChosen, TableDone, TableFailed, TableStarted, ToolProgress
 from ingestion_runtime.ingestion.context import RunContext, build_context
 from ingestion_runtime.ingestion.failures import classify, describe_failure, stack_text
 from ingestion_runtime.model.errors import IngestionError, InterruptedRunError
@@ -23,10 +17,13 @@ from ingestion_runtime.model.result import TableResult, TableStatus
 from ingestion_runtime.model.spec import RunOptions, TableSpec
 from ingestion_runtime.planning.window import has_windows, why_not
 from ingestion_runtime.publishing.grip import Grip
+from ingestion_runtime.state.leases import Patience
 from ingestion_runtime.strategies import STRATEGY_REGISTRY
 from ingestion_runtime.strategies.context import Outcome
 
 _LOG = logging.getLogger(__name__)
+# Maintenance holds a table for seconds, or minutes where it removes very many files.
+_PATIENCE_SECONDS = 60.0
 
 
 def run_ingestion(run: RunContext, tables: Sequence[TableSpec]) -> tuple[TableResult, ...]:
@@ -103,7 +100,7 @@ def _bring_up_to_date(run: RunContext, table: TableSpec, teller: _EngineTeller) 
     group = f"{run.options.run_id}/{table.name}"
     session.name_jobs(group, f"{table.mode} {table.name}")
     endpoints = run.factory.build_endpoints(table, session, teller)
-    grip = Grip(run.keeper, endpoints.target.key)
+    grip = Grip(run.keeper, endpoints.target.key, Patience(_PATIENCE_SECONDS, run.interrupted.wait))
     try:
         # What was preloaded may be another run's past: until the lease was ours, it could move the table.
         run.state.refresh(endpoints.target.key)

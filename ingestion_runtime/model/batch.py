@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from ingestion_runtime.model.cursor import Fingerprint, Interval, Slice, Span, Watermark
 from ingestion_runtime.model.keys import KeyComparison, KeyFingerprint
+from ingestion_runtime.model.testimony import SliceTestimony, Testimony
 
 
 class WriteMode(StrEnum):
@@ -148,7 +149,8 @@ class SchemaField:
 class SliceManifest:
     """What one attempt staged for one slice. Written last: a slice without a manifest was not staged.
 
-    ``comparison`` says how tombstones were found; other slices have none.
+    ``comparison`` says how tombstones were found; other slices have none. ``testimony`` is what the source said of the rows,
+    quarantined ones included, where the table demands its word: these files agree with it.
     """
 
     batch_id: str
@@ -159,6 +161,7 @@ class SliceManifest:
     fields: tuple[SchemaField, ...]
     quarantine: tuple[StagedFile, ...] = ()
     comparison: KeyComparison | None = None
+    testimony: Testimony | None = None
 
     @property
     def rows(self) -> int:
@@ -181,13 +184,19 @@ class StagedSlice:
 
 @dataclass(frozen=True, slots=True)
 class RawManifest:
-    """What a batch landed in raw: the batch itself, its files relative to the manifest's directory, and their columns."""
+    """What a batch landed in raw: the batch itself, its files relative to the manifest's directory, and their columns.
+
+    ``deletes`` says what became of rows whose key is a tombstone (``model.spec.Deletes``); None in manifests of versions
+    that did not write it down. ``testimonies`` are those of the slices' manifests, quarantined rows included.
+    """
 
     batch: Batch
     files: tuple[StagedFile, ...]
     fields: tuple[SchemaField, ...]
     quarantined: int = 0
     tombstones: tuple[StagedFile, ...] = ()
+    deletes: str | None = None
+    testimonies: tuple[SliceTestimony, ...] = ()
 
     @property
     def rows(self) -> int:

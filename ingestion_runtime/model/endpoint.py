@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ingestion_runtime.model.batch import Batch, Publication, RawBatch, StagedSlice
 from ingestion_runtime.model.columns import LOAD_DATE_COLUMN, LOADED_AT_COLUMN, RUN_COLUMN, SLICE_COLUMN, SOURCE_COLUMN
+from ingestion_runtime.model.comparison import ComparableSource
 from ingestion_runtime.model.cursor import (
     CursorBounds,
     CursorType,
@@ -23,6 +24,7 @@ from ingestion_runtime.model.density import Cell
 from ingestion_runtime.model.horizon import Ceiling, CursorClock, Horizon
 from ingestion_runtime.model.keys import KeyBuckets
 from ingestion_runtime.model.schema import ColumnProfile, TableSnapshot
+from ingestion_runtime.model.testimony import Testimony
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +100,31 @@ class Reading:
     connections: int
 
 
-class Extract(Protocol):
-    """Rows that a source is ready to give. Lazy: nothing is read before ``write_parquet``."""
+class Landing(Protocol):
+    """Rows that are ready to be staged, wherever they come from."""
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns as they will land, without the ingest columns."""
+        """The columns as they will land; those for housekeeping may be left out."""
         ...
 
     @property
     def renamed(self) -> Mapping[str, str]:
         """The columns that bear another name in the target: the name there by the name here."""
         ...
+
+    @property
+    def testimony(self) -> Testimony | None:
+        """What their source said of the rows while ``write_parquet`` read them; None where it was not asked."""
+        ...
+
+    def write_parquet(self, directory: str) -> None:
+        """Write the rows as Parquet files into ``directory``, which must not exist yet."""
+        ...
+
+
+class Extract(Landing, Protocol):
+    """Rows that a source is ready to give. Lazy: nothing is read before ``write_parquet``."""
 
     @property
     def connections(self) -> int:
@@ -211,6 +226,10 @@ class SourceEndpoint(MetadataCapableEndpoint, Protocol):
         Columns whose values fit by their own declaration are left out and cost nothing. Raises TerminalError for a type
         that no value of the column could have.
         """
+        ...
+
+    def comparable(self) -> ComparableSource:
+        """Return the rows as they are compared with those of the target: where they are, and not moved."""
         ...
 
     def read_full(self, on_split: OnSplit | None = None, on_read: OnRead | None = None) -> Extract: ...

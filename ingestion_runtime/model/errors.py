@@ -5,7 +5,8 @@
     ├── TerminalError          exit 1: the table failed for good, a rerun alone will not help
     │   ├── StaleMainError     someone else moved the target
     │   ├── RefusedBatchError  what was staged must not be published; the next run reads again
-    │   └── OutgrownError      more memory was needed than this process may use; another engine may do it
+    │   ├── OutgrownError      more memory was needed than this process may use; another engine may do it
+    │   └── UnfitEngineError   the engine that was asked for cannot read the table; another one can
     ├── TransientError         exit 3: worth a retry (unreachable, disk full)
     │   ├── PublishRaceError   a compare-and-set was refused
     │   ├── OversizedReadError a read was too large for memory or time; smaller ones may not be
@@ -65,6 +66,10 @@ class RefusedBatchError(TerminalError):
 
 class OutgrownError(TerminalError):
     """Work in this process needed more memory than it may use. Nothing of it was published; another engine may do it."""
+
+
+class UnfitEngineError(TerminalError):
+    """The engine that was asked for cannot read the table at all. Nothing was read; another engine can."""
 
 
 class SpoiltBatchError(TransientError):

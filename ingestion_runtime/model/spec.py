@@ -9,11 +9,13 @@ from typing import Protocol
 
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.horizon import HorizonPolicy
+from ingestion_runtime.model.maintenance import Maintenance, SpecMode, TableMaintenance
 from ingestion_runtime.model.metrics import GatewaySpec
 from ingestion_runtime.model.notify import NotifySpec
 from ingestion_runtime.model.orchestration import Orchestration
 from ingestion_runtime.model.policy import Guardrails, SchemaPolicy
 from ingestion_runtime.model.privacy import Privacy
+from ingestion_runtime.model.reconciliation import Reconciliation
 
 
 class Secret(Protocol):
@@ -171,6 +173,11 @@ class TableSpec:
     max_shrink_fraction: float | None = field(default=None, repr=False)
     # In the digest by its marks: without any, digests are what they were before there was such a thing.
     privacy: Privacy = field(default_factory=Privacy, repr=False)
+    # Not in the digest: what is asked of rows does not change them.
+    reconciliation: Reconciliation = field(default_factory=Reconciliation, repr=False)
+    # Not in the digest: only maintenance goes by them.
+    spec_mode: SpecMode = field(default=SpecMode.REPLACE, repr=False)
+    maintenance: TableMaintenance = field(default_factory=TableMaintenance, repr=False)
 
     @property
     def name(self) -> str:
@@ -328,6 +335,8 @@ class RuntimeSpec:
     memory_mb: int = 512
     notify: NotifySpec = field(default_factory=NotifySpec)
     gateway: GatewaySpec = field(default_factory=GatewaySpec)
+    maintenance: Maintenance = field(default_factory=Maintenance)
+    reconciliation: Reconciliation = field(default_factory=Reconciliation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,35 @@ class LastResult:
     failures: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Rows of a state database that nobody needs any more: events, former heads, closed batches, runs that are over, and
+    records of the metadata gateway."""
+
+    events: int = 0
+    heads: int = 0
+    batches: int = 0
+    runs: int = 0
+    records: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.events + self.heads + self.batches + self.runs + self.records
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnd:
+    """A batch that was begun, and how it ended (``open``: it has not). ``error`` is the last thing that went wrong with it,
+    in the words of the run that was at work on it; None: nothing did."""
+
+    batch: Batch
+    outcome: str
+    opened_at: datetime
+    closed_at: datetime | None
+    error: str | None
+
+
 class StateStore(Protocol):
     """Durable state of one configuration. Every method is one transaction and safe to call from several threads.
 
@@ -192,6 +221,11 @@ class StateStore(Protocol):
 
     def load_open_batches(self, keys: Sequence[TableKey]) -> Mapping[TableKey, Batch]: ...
 
+    def batch_ends(self, key: TableKey, most: int) -> tuple[BatchEnd, ...]:
+        """The batches of a table that were begun last, the newest first, and how they ended; what cannot be read of them is
+        left out."""
+        ...
+
     def last_sequence(self, key: TableKey) -> int:
         """The highest sequence that was ever published for the table; 0 before the first."""
         ...
@@ -226,3 +260,16 @@ class StateStore(Protocol):
         ...
 
     def release_lease(self, lease: Lease) -> None: ...
+
+    def prunable(self, before: datetime) -> Pruned:
+        """Count what ``prune`` would remove now; reads only."""
+        ...
+
+    def prune(self, before: datetime) -> Pruned:
+        """Remove what happened before that moment and only people would look at, of whichever configuration.
+
+        Kept is what runs and commands go by: each table's head, its open batch and the last that was published, its newest
+        phase marks, how it ended last, when it last ended well and every failure since; and for each job its last run, with
+        its events, and the runs that say which tables it has. Several small transactions: runs at work are not kept waiting.
+        """
+        ...

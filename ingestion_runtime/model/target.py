@@ -1,6 +1,6 @@
 """A published table as the protocol sees it: a head that moves by compare-and-set, and branches no reader looks at."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -174,4 +174,15 @@ class TargetTable(Protocol):
         Refused with PublishRaceError, nothing changed, when the table's receipt does not name the batch ``expected``, its
         readers' snapshot is not ``written.base``, or its fence is above the receipt's.
         """
+        ...
+
+    def keep_backup(self, batch_id: str) -> str | None:
+        """Keep what readers see now under a name, from before the batch that is going to replace it; return the name.
+
+        None where readers see nothing, and where the target keeps what it replaces by itself.
+        """
+        ...
+
+    def drop_backups(self, chosen: Callable[[str], bool]) -> None:
+        """Drop what ``keep_backup`` kept under the names that are chosen. What cannot be dropped now a later call finds."""
         ...

@@ -7,7 +7,8 @@ like a slice, and go the batch's way.
 
 from collections.abc import Callable
 
-from ingestion_runtime.events.types import DeletesFound, Emitter
+from ingestion_runtime.events.event import Emitter
+from ingestion_runtime.events.types.batch import DeletesFound
 from ingestion_runtime.model.batch import Batch, Receipt, StagedSlice, WriteMode
 from ingestion_runtime.model.cursor import Slice
 from ingestion_runtime.model.endpoint import IngestColumns, SourceEndpoint

@@ -4,7 +4,7 @@ from typing import NoReturn, Protocol
 
 from ingestion_runtime.model.batch import TableKey
 from ingestion_runtime.model.errors import TransientError
-from ingestion_runtime.state.leases import LeaseKeeper
+from ingestion_runtime.state.leases import LeaseKeeper, Patience
 
 
 class Hold(Protocol):
@@ -58,10 +58,12 @@ class Untaken:
 class Grip:
     """A lease on a target, and the fencing token under which its batches are published."""
 
-    def __init__(self, keeper: LeaseKeeper, key: TableKey) -> None:
+    def __init__(self, keeper: LeaseKeeper, key: TableKey, patience: Patience | None = None) -> None:
+        """Take the lease; raises LeaseHeldError, at once or after as long as ``patience`` says."""
         self._keeper = keeper
         self._key = key
-        self._lease = keeper.hold(key, 0)
+        self._patience = patience
+        self._lease = keeper.hold(key, 0, patience)
         self.taken_over = self._lease.taken_over
 
     @property
@@ -73,7 +75,7 @@ class Grip:
         """Take a token above the table's fence: another state database has been at work on this table."""
         if fence >= self._lease.token:
             self._keeper.release(self._lease)
-            self._lease = self._keeper.hold(self._key, fence)
+            self._lease = self._keeper.hold(self._key, fence, self._patience)
 
     def require(self) -> None:
         """Raise TransientError when the lease ran out or went to someone else: the fence would refuse anyway."""

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from ingestion_runtime.events.types import Emitter, PhaseMarked
+from ingestion_runtime.events.event import Emitter
+from ingestion_runtime.events.types.table import PhaseMarked
 from ingestion_runtime.model.batch import Batch, Publication, Receipt, TableKey
 from ingestion_runtime.model.cursor import Fingerprint
 from ingestion_runtime.model.state import DayStatus, Phase, PhaseStatus, StateRecord, TableHead

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-from ingestion_runtime.events.types import BatchPublished, DuplicatesResolved, Emitter, PublishRetried
+from ingestion_runtime.events.event import Emitter
+from ingestion_runtime.events.types.batch import BatchPublished, DuplicatesResolved, PublishRetried
 from ingestion_runtime.model.batch import Batch, Publication, Receipt
 from ingestion_runtime.model.errors import (
     IngestionError,

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from ingestion_runtime.events.types import BatchRecovered, Emitter, LeaseTakenOver, StateRebuilt
+from ingestion_runtime.events.event import Emitter
+from ingestion_runtime.events.types.batch import BatchRecovered
+from ingestion_runtime.events.types.table import LeaseTakenOver, StateRebuilt
 from ingestion_runtime.model.batch import Batch, Publication, PublishedMark, Receipt
 from ingestion_runtime.model.cursor import Fingerprint
 from ingestion_runtime.model.errors import TerminalError
@@ -146,27 +148,7 @@ class Recovery:
             raise damaged(self._table, head.damage)
 
     def _judge_receipt(self, receipt: Receipt) -> None:
-        if receipt.owner != self._identity.owner:
-            raise TerminalError(
-                f"{self._table}: the target is published by the configuration {receipt.owner!r},"
-                f" this one is {self._identity.owner!r}.",
-                remedy=f"Let only one of them write it. Renamed? Set runtime.job_name to {receipt.owner!r}. To take the"
-                f" table over for good, run with --reload {self._table}.",
-                table=self._table,
-                owner=receipt.owner,
-            )
-        incremental = self._ledger.mode != "full" and receipt.watermark is not None
-        changed = changed_reading(receipt.reading, self._identity.reading) if incremental else ()
-        if changed:
-            raise TerminalError(
-                f"{self._table}: what is read has changed since the last publish: {'; '.join(changed)}. Rows below the"
-                " watermark were chosen by the former settings and would never be looked at again.",
-                remedy="Restore the former settings, or replace the table from the source with"
-                f" --reload {self._table}. Is it the same database under a new address? Set the connection's"
-                " identity to the former address.",
-                table=self._table,
-                changed=changed,
-            )
+        judge_receipt(receipt, self._identity, self._ledger.mode)
 
     def _bring_up(self, known: TableHead | None, head: TargetHead, receipt: Receipt, verified: Fingerprint | None) -> None:
         if known is None or known.receipt.batch_id != receipt.batch_id:
@@ -208,6 +190,30 @@ class Recovery:
             f" the table has {found}. It was dropped, restored or replaced.",
             remedy=f"Restore the table, or replace it from the source with --reload {self._table}.",
             table=self._table,
+        )
+
+
+def judge_receipt(receipt: Receipt, identity: Identity, mode: str) -> None:
+    """Raise TerminalError for a table that another configuration publishes, or that was read otherwise than it would be."""
+    table = identity.table
+    if receipt.owner != identity.owner:
+        raise TerminalError(
+            f"{table}: the target is published by the configuration {receipt.owner!r}, this one is {identity.owner!r}.",
+            remedy=f"Let only one of them write it. Renamed? Set runtime.job_name to {receipt.owner!r}. To take the"
+            f" table over for good, run with --reload {table}.",
+            table=table,
+            owner=receipt.owner,
+        )
+    incremental = mode != "full" and receipt.watermark is not None
+    changed = changed_reading(receipt.reading, identity.reading) if incremental else ()
+    if changed:
+        raise TerminalError(
+            f"{table}: what is read has changed since the last publish: {'; '.join(changed)}. Rows below the watermark were"
+            " chosen by the former settings and would never be looked at again.",
+            remedy=f"Restore the former settings, or replace the table from the source with --reload {table}. Is it the"
+            " same database under a new address? Set the connection's identity to the former address.",
+            table=table,
+            changed=changed,
         )
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.raw import RawZone
-from ingestion_runtime.events.types import Emitter, RowsSetAside
+from ingestion_runtime.events.event import Emitter
+from ingestion_runtime.events.types.batch import RowsSetAside
 from ingestion_runtime.model.batch import (
     Batch,
     Publication,
@@ -18,10 +20,12 @@ from ingestion_runtime.model.batch import (
     WriteMode,
 )
 from ingestion_runtime.model.cursor import CursorType, Slice
-from ingestion_runtime.model.endpoint import INGEST_TYPES, Capabilities, Extract
+from ingestion_runtime.model.endpoint import INGEST_TYPES, Capabilities, Landing
 from ingestion_runtime.model.errors import SpoiltBatchError
+from ingestion_runtime.model.keys import KeyFingerprint
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.target import Payload
+from ingestion_runtime.publishing.proving import SliceProver
 from ingestion_runtime.publishing.publisher import Publisher
 from ingestion_runtime.staging import Staging
 
@@ -37,6 +41,7 @@ class LakeSink:
         publisher: Publisher,
         emitter: Emitter,
         require_lease: Callable[[], None],
+        prover: SliceProver,
     ) -> None:
         self._table = table
         self._staging = staging
@@ -44,6 +49,7 @@ class LakeSink:
         self._publisher = publisher
         self._emitter = emitter
         self._require_lease = require_lease
+        self._prover = prover
 
     @property
     def capabilities(self) -> Capabilities:
@@ -54,7 +60,7 @@ class LakeSink:
         """Return the target's columns, whose types bind what lands; None where nothing binds."""
         return self._publisher.columns()
 
-    def field_ids(self, extract: Extract) -> Mapping[str, int]:
+    def field_ids(self, extract: Landing) -> Mapping[str, int]:
         """Return the ids of an extract's columns in the target, those of the housekeeping columns included."""
         present = set(extract.schema.names)
         added = [pa.field(name, kind) for name, kind in INGEST_TYPES.items() if name not in present]
@@ -62,17 +68,33 @@ class LakeSink:
 
     def find_staged(self, batch: Batch, piece: Slice) -> StagedSlice | None:
         """Return the slice if this very batch staged it and its files still have the recorded hashes."""
-        return self._staging.find(self._table, batch, piece)
+        found = self._staging.find(self._table, batch, piece)
+        if found is not None and self._prover.demanded and found.manifest.testimony is None:
+            return None  # staged before the source's word was demanded
+        return found
 
-    def stage_incremental_slice(self, batch: Batch, piece: Slice, extract: Extract) -> StagedSlice:
-        """Stage one slice; a full refresh is one slice. Raises TerminalError for NULL keys where the policy refuses them."""
-        return self._staging.stage(self._table, batch, piece, extract)
+    def stage_incremental_slice(self, batch: Batch, piece: Slice, extract: Landing) -> StagedSlice:
+        """Stage one slice; a full refresh is one slice.
+
+        Raises TerminalError for NULL keys where the policy refuses them, and RefusedBatchError where the table demands its
+        source's word on the rows, and what was staged is something else.
+        """
+        return self._staging.stage(self._table, batch, piece, extract, partial(self._prover.prove, piece))
 
     def find_raw(self, batch: Batch) -> RawBatch | None:
-        """Return the batch if it has landed in raw and its files are as they were; raises TerminalError if they are not."""
+        """Return the batch if it has landed in raw.
+
+        Raises SpoiltBatchError where its files are not as they were, or lack their source's word, which is demanded.
+        """
         raw = self._raw.find(batch)
         if raw is not None:
             self._raw.verify(raw)
+            if self._prover.demanded and not raw.manifest.testimonies:
+                raise SpoiltBatchError(
+                    f"{self._table.name}: batch {batch.id} landed before its source's word was demanded.",
+                    remedy="Run again: the batch is given up and the source read anew.",
+                    table=self._table.name,
+                )
         return raw
 
     def write_raw(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> RawBatch:
@@ -102,6 +124,11 @@ class LakeSink:
             self._raw.set_aside(batch, staged)
             self._report_quarantine(batch, staged)
         return publication
+
+    def replace_table(self, batch: Batch, staged: tuple[StagedSlice, ...], keys: KeyFingerprint | None) -> Publication:
+        """Publish the staged slices as the whole table; ``keys`` are what the receipt shall remember of the source's."""
+        payload = replace(self._incremental(staged), replaces=True, keys=keys)
+        return self._publisher.publish(batch, payload, land=lambda: self.write_raw(batch, staged))
 
     def close(self, batch: Batch, publication: Publication | None) -> None:
         """Mark the raw batch as what it became."""

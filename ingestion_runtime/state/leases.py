@@ -3,16 +3,37 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
 from ingestion_runtime.model.batch import Lease, TableKey
+from ingestion_runtime.model.errors import LeaseHeldError
+from ingestion_runtime.model.maintenance import RUN_PREFIX
 from ingestion_runtime.model.state import Holder, StateStore
 
 LIFETIME_SECONDS: Final = 45.0
 RENEW_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 1.0
 _MARGIN_SECONDS: Final = 2.0  # the database's clock counts whole seconds; give up a little before it does
+_LOOK_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a lease is waited for that a living run holds: so many seconds for maintenance, which needs a table for a
+    moment only, and where ``for_all`` for any run.
+
+    ``pause`` waits so many seconds and returns whether to give up.
+    """
+
+    seconds: float
+    pause: Callable[[float], bool]
+    for_all: bool = False
+
+    def is_with(self, held: LeaseHeldError) -> bool:
+        """Whether this holder is waited for."""
+        return self.for_all or str(held.values.get("run_id", "")).startswith(RUN_PREFIX)
 
 
 class LeaseKeeper:
@@ -64,13 +85,21 @@ class LeaseKeeper:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
-    def hold(self, key: TableKey, floor: int) -> Lease:
-        """Take the lease on a table and keep it; ``floor`` is the table's fence. Raises LeaseHeldError."""
-        begun = self._clock()
-        lease = self._store.acquire_lease(key, self._holder, floor)
-        with self._lock:
-            self._deadlines[lease] = begun + self._lifetime
-        return lease
+    def hold(self, key: TableKey, floor: int, patience: Patience | None = None) -> Lease:
+        """Take the lease on a table and keep it; ``floor`` is the table's fence. Raises LeaseHeldError, after waiting for as
+        long as ``patience`` says."""
+        until = self._clock() + (patience.seconds if patience else 0)
+        while True:
+            begun = self._clock()
+            try:
+                lease = self._store.acquire_lease(key, self._holder, floor)
+            except LeaseHeldError as held:
+                if patience is None or begun >= until or not patience.is_with(held) or patience.pause(_LOOK_SECONDS):
+                    raise
+                continue
+            with self._lock:
+                self._deadlines[lease] = begun + self._lifetime
+            return lease
 
     def release(self, lease: Lease) -> None:
         """Stop renewing a lease and give it back."""

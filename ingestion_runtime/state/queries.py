@@ -94,6 +94,21 @@ def open_batches(tables: int) -> Select[Any]:
     return select(BATCHES).where(_about(BATCHES, tables), BATCHES.c.outcome == "open").order_by(BATCHES.c.sequence)
 
 
+#: The batches of a table, the one that was begun last first; what went wrong with batches of a table, the last of it last.
+LAST_BATCHES: Final[Select[Any]] = (
+    select(BATCHES).where(_about(BATCHES)).order_by(BATCHES.c.opened_at.desc(), BATCHES.c.sequence.desc())
+)
+BATCH_ERRORS: Final[Select[Any]] = (
+    select(EVENTS.c.batch_id, EVENTS.c.error)
+    .where(
+        _about(EVENTS),
+        EVENTS.c.status == PhaseStatus.FAILED.value,
+        EVENTS.c.batch_id.is_not(None),
+        EVENTS.c.error.is_not(None),
+    )
+    .order_by(EVENTS.c.id)
+)
+
 #: How a table ended last: by when it happened, not by when it was written, for a run writes its events in portions. One
 #: statement a table: an index has the answer, where ranking the ends of a year for 500 tables takes 1.1 s.
 LAST_END: Final[Select[Any]] = (

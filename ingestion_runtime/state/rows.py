@@ -13,6 +13,7 @@ from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import RunOptions
 from ingestion_runtime.model.state import (
+    BatchEnd,
     Holder,
     LeaseHeld,
     PhaseStatus,
@@ -109,6 +110,16 @@ def batch_row(batch: Batch, now: datetime) -> dict[str, Any]:
 def batch_of(row: Row[Any], origin: str) -> Batch:
     """Return the batch in a row; raises TerminalError when it cannot be read whole."""
     return load_document(Batch, row.document, f"{origin}, open batch {row.batch_id} of {key_of(row)},")
+
+
+def batch_end_of(row: Row[Any], error: str | None, origin: str) -> BatchEnd | None:
+    """Return how the batch in a row ended; None where the batch cannot be read, which is for looking at only."""
+    try:
+        batch = batch_of(row, origin)
+    except TerminalError:
+        return None
+    closed = None if row.closed_at is None else from_text(row.closed_at)
+    return BatchEnd(batch, row.outcome, from_text(row.opened_at), closed, error)
 
 
 def run_row(record: RunRecord) -> dict[str, Any]:

@@ -13,17 +13,19 @@ from ingestion_runtime.model.horizon import CursorSample
 from ingestion_runtime.model.metrics import RuntimeRecord, VolumeRecord
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.state import (
+    BatchEnd,
     DayStatus,
     Holder,
     LastResult,
     LeaseHeld,
     Phase,
+    Pruned,
     RunRecord,
     StateRecord,
     TableEnd,
     TableHead,
 )
-from ingestion_runtime.state import processes, queries
+from ingestion_runtime.state import processes, pruning, queries
 from ingestion_runtime.state.database import Database
 from ingestion_runtime.state.lease_rows import LeaseRows
 from ingestion_runtime.state.leases import LIFETIME_SECONDS
@@ -31,6 +33,7 @@ from ingestion_runtime.state.metric_rows import add_records
 from ingestion_runtime.state.migrations import migrate
 from ingestion_runtime.state.queries import chunked, naming
 from ingestion_runtime.state.rows import (
+    batch_end_of,
     batch_of,
     batch_row,
     end_of,
@@ -177,6 +180,14 @@ class SqlStateStore:
                     batches[key_of(row)] = batch_of(row, self._database.origin)
         return batches
 
+    def batch_ends(self, key: TableKey, most: int) -> tuple[BatchEnd, ...]:
+        """Return the batches of a table that were begun last, the newest first, and how they ended."""
+        with self._database.read() as connection:
+            rows = connection.execute(queries.LAST_BATCHES.limit(most), naming(key)).all()
+            errors = {row.batch_id: row.error for row in connection.execute(queries.BATCH_ERRORS, naming(key))}
+        ends = (batch_end_of(row, errors.get(row.batch_id), self._database.origin) for row in rows)
+        return tuple(end for end in ends if end is not None)
+
     def last_sequence(self, key: TableKey) -> int:
         """Return the highest sequence that was ever published for the table; 0 before the first."""
         with self._database.read() as connection:
@@ -245,6 +256,19 @@ class SqlStateStore:
     def release_lease(self, lease: Lease) -> None:
         """Give a lease back; one that was lost stays with its new holder."""
         self._database.commit(lambda connection: self._leases.release(connection, lease))
+
+    def prunable(self, before: datetime) -> Pruned:
+        """Count what ``prune`` would remove now; reads only."""
+        with self._database.read() as connection:
+            return pruning.find(connection, before).counts
+
+    def prune(self, before: datetime) -> Pruned:
+        """Remove what happened before that moment and only people would look at; see ``StateStore.prune``."""
+        with self._database.read() as connection:
+            found = pruning.find(connection, before)
+        for statement in found.statements():
+            self._database.commit(lambda connection, remove=statement: connection.execute(remove))  # type: ignore[misc]
+        return found.counts
 
     def _append(self, connection: Connection, records: Sequence[StateRecord]) -> None:
         # A run lives in one process, and a process writes one transaction at a time: no two give the same number.

@@ -8,18 +8,10 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from ingestion_runtime.events.types import (
-    ColumnMissing,
-    Emitter,
-    PlanMade,
-    PrecisionJudged,
-    PrecisionNoted,
-    SchemaDrift,
-    SliceProgress,
-    SliceSplit,
-    SliceStaged,
-    SliceStarted,
-)
+from ingestion_runtime.events.event import Emitter
+from ingestion_runtime.events.types.batch import SliceProgress, SliceSplit, SliceStaged, SliceStarted
+from ingestion_runtime.events.types.source import ColumnMissing, PrecisionJudged, PrecisionNoted, SchemaDrift
+from ingestion_runtime.events.types.table import PlanMade
 from ingestion_runtime.metadata.privacy import refuse_former_values
 from ingestion_runtime.metadata.runtime import MetadataAccess
 from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication, StagedSlice, WriteMode

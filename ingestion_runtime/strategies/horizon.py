@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from ingestion_runtime.events.types import HorizonHeld, HorizonStuck, HorizonWaived
+from ingestion_runtime.events.types.source import HorizonHeld, HorizonStuck, HorizonWaived
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import TerminalError, TransientError
 from ingestion_runtime.model.horizon import Ceiling, CursorClock, CursorSample, Horizon, HorizonPolicy

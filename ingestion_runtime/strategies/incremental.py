@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from ingestion_runtime.events.types import NullCursorRows, RowsBeyondNow
+from ingestion_runtime.events.types.source import NullCursorRows, RowsBeyondNow
 from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication
 from ingestion_runtime.model.cursor import CursorBounds, Fingerprint, ReRead, Slice, Watermark
 from ingestion_runtime.model.errors import RefusedBatchError, SpoiltBatchError, TerminalError

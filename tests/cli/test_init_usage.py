@@ -11,7 +11,7 @@ from click.testing import Result
 
 from ingestion_runtime.commands.init import DIALECTS, TLS_MODES
 from ingestion_runtime.config import known, load_configuration
-from ingestion_runtime.config.models import TlsFile
+from ingestion_runtime.config.models.connections import TlsFile
 from tests.cli.conftest import Call
 from tests.servers.ports import HOST, free_port
 from tests.servers.postgresql import PASSWORD_VARIABLE, PostgresDatabase

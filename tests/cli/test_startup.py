@@ -34,9 +34,9 @@ POSTGRESQL = {"psycopg", "psycopg-binary"}
 class Imported:
     """What one process had imported, and how it ended."""
 
-    def __init__(self, folder: Path, arguments: list[str]) -> None:
+    def __init__(self, folder: Path, arguments: list[str], program: str = "ingestion.py") -> None:
         found = folder / "imported.json"
-        command = [sys.executable, "-c", PROBE, str(found), str(PROJECT / "ingestion.py"), *arguments]
+        command = [sys.executable, "-c", PROBE, str(found), str(PROJECT / program), *arguments]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         self.code = ended.returncode
         self.output = ended.stdout + ended.stderr
@@ -81,6 +81,13 @@ def test_help_version_and_usage_errors_import_click_alone(tmp_path: Path, argume
         "ingestion_runtime.model",
         "ingestion_runtime.model.errors",
     }
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--engine", "abacus"], []], ids=" ".join)
+def test_help_and_usage_errors_of_comparing_import_click_alone(tmp_path: Path, arguments: list[str]) -> None:
+    imported = Imported(tmp_path, arguments, "recon.py")
+    assert "sage" in imported.output or "version" in imported.output
+    assert imported.distributions == {"click"}
 
 
 def test_validating_imports_what_reads_the_file_and_no_database(shop: Lake, tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """What the command line accepts and refuses, before anything is connected or written."""
 
 import json
-import subprocess
-import sys
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -60,15 +58,6 @@ def test_the_scripts_are_thin() -> None:
         assert len(statements) <= 15, script
 
 
-def test_a_command_that_is_not_built_yet_says_so() -> None:
-    """It exists under its name, explains itself in one line on stderr, and exits 2."""
-    ended = subprocess.run(
-        [sys.executable, str(PROJECT / "recon.py")], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "later version" in ended.stderr
-
-
 # Refusing
 
 
@@ -76,15 +65,6 @@ def test_a_command_that_is_not_built_yet_says_so() -> None:
 def test_a_missing_config_is_a_usage_error(call: Call, arguments: list[str]) -> None:
     """Exit 2, and the message names the option."""
     assert "Missing option '--config'" in refused(call(*arguments))
-
-
-@pytest.mark.parametrize("option", [["--maintenance-mode", "compact"]])
-def test_an_option_of_a_later_version_says_so_and_does_nothing(call: Call, shop: Lake, option: list[str]) -> None:
-    """Exit 2 with the option's name; the folder is as it was."""
-    before = files(shop.root)
-    message = refused(call("--config", shop.path, *option))
-    assert f"{option[0]} comes with a later version" in message
-    assert files(shop.root) == before
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from ingestion_runtime.metadata.gateway import MetadataGateway, runtime_of, volu
 from ingestion_runtime.model.batch import TableKey
 from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.metrics import TableRun
+from ingestion_runtime.model.state import Pruned
 from ingestion_runtime.state.migrations import LATEST
 from ingestion_runtime.state.sql import SqlStateStore
 from ingestion_runtime.state.sqlite import sqlite_engine
@@ -95,6 +96,16 @@ def test_another_run_has_records_of_its_own(gateway: MetadataGateway, engine: En
     gateway.write([RUN])
     gateway.write([replace(RUN, run_id="run-2")])
     assert sorted(row["run_id"] for row in rows(engine, "ingestion_volume")) == ["run-1", "run-2"]
+
+
+def test_records_of_runs_long_over_are_pruned(gateway: MetadataGateway, store: SqlStateStore, engine: Engine) -> None:
+    """A run's records go together, once the last of them is old."""
+    gateway.write([RUN, BROKEN, replace(RUN, run_id="run-2", ended=AT.replace(hour=5))])
+    assert store.prunable(AT.replace(hour=3)) == Pruned()
+    assert store.prune(AT.replace(hour=4)) == Pruned(records=4)
+    assert [row["run_id"] for table in ("ingestion_volume", "ingestion_runtime") for row in rows(engine, table)] == [
+        "run-2"
+    ] * 2
 
 
 def test_a_run_that_has_not_ended_is_not_recorded(gateway: MetadataGateway, engine: Engine) -> None:

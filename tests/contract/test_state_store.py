@@ -22,7 +22,7 @@ from ingestion_runtime.model.errors import LeaseHeldError, TerminalError
 from ingestion_runtime.model.horizon import CursorSample
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import RunOptions
-from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, RunRecord, StateRecord, TableHead
+from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, Pruned, RunRecord, StateRecord, TableHead
 from ingestion_runtime.state.processes import current_holder
 from ingestion_runtime.state.sql import SqlStateStore
 from ingestion_runtime.state.sqlite import sqlite_engine
@@ -288,6 +288,28 @@ class TestBatches:
         assert store.load_open_batches([KEY, OTHER]) == {KEY: batch()}
         store.close_batch(batch(), "published")
         assert store.load_open_batches([KEY]) == {}
+
+    def test_the_last_batches_of_a_table_are_told_with_what_went_wrong(self, store: SqlStateStore, engine: Engine) -> None:
+        """The newest first, each with its outcome and the last error of its own; what cannot be read is left out."""
+        failed = PhaseStatus.FAILED
+        for number, outcome in ((1, "published"), (2, "abandoned"), (3, None)):
+            store.open_batch(batch(f"b{number}", number))
+            store.append_records([mark(Phase.RAW, f"b{number}", number)])
+            if outcome is not None:
+                store.close_batch(batch(f"b{number}", number), outcome)
+        store.append_records([mark(Phase.RAW, "b2", 2, status=failed, error=text) for text in ("first", "last")])
+        store.open_batch(batch("other", 1, OTHER))
+        ends = store.batch_ends(KEY, 2)
+        assert [(end.batch, end.outcome, end.error) for end in ends] == [
+            (batch("b3", 3), "open", None),
+            (batch("b2", 2), "abandoned", "last"),
+        ]
+        assert ends[0].closed_at is None
+        assert ends[1].closed_at is not None
+        assert ends[1].opened_at <= ends[1].closed_at
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE ingestion_batches SET document = '{}' WHERE batch_id = 'b3'"))
+        assert [end.batch.id for end in store.batch_ends(KEY, 9)] == ["b2", "b1"]
 
     def test_only_published_batches_use_up_a_sequence(self, store: SqlStateStore) -> None:
         """Published sequences have no gaps: an abandoned batch gives its number back, a rebuilt head takes one."""
@@ -723,3 +745,88 @@ def test_samples_are_kept_as_a_whole_and_by_table(backend: Backend) -> None:
     assert again.load_samples(OTHER) == (early,)
     store.close()
     again.close()
+
+
+class TestPruning:
+    """Everything is old here: what is still there afterwards is what somebody goes by."""
+
+    LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+    def test_what_commands_and_runs_go_by_is_as_it_was(self, store: SqlStateStore) -> None:
+        """Heads, open batches, sequences, day status, last results, the last run and which tables a job has."""
+        for sequence in (1, 2, 3):
+            opened = batch(f"b{sequence}", sequence)
+            store.open_batch(opened)
+            store.settle_batch(opened, "published", head(sequence), [mark(Phase.FINALIZE, opened.id, sequence)])
+        store.open_batch(batch("b4", 4))
+        ends = [("run-1", 1, "done"), ("run-2", 2, "done"), ("run-3", 3, "failed"), ("run-4", 4, "failed")]
+        store.append_records([ended(run, minute, how) for run, minute, how in ends])
+        store.append_records([ended("run-9", 9, "failed", OTHER)])
+        store.begin_run(run_record("run-1", 1))
+        store.begin_run(run_record("run-2", 2))
+        store.begin_run(replace(run_record("run-3", 3), whole=False))
+        store.begin_run(replace(run_record("run-4", 4), whole=False))
+
+        def known() -> list[object]:
+            return [
+                store.load_heads([KEY]),
+                store.load_open_batches([KEY]),
+                store.last_sequence(KEY),
+                store.load_days([KEY], DAY),
+                store.last_results([KEY, OTHER]),
+                store.load_run("nightly"),
+                store.load_run("nightly", "run-3"),
+                store.remembered_tables("nightly"),
+                store.run_results("run-4"),
+            ]
+
+        before = known()
+        counted = store.prunable(self.LATER)
+        assert store.prune(self.LATER) == counted
+        assert known() == before
+        assert (counted.heads, counted.batches, counted.runs) == (2, 2, 1)
+        assert store.load_run("nightly", "run-1") is None
+        assert store.prune(self.LATER) == Pruned()
+
+    def test_nothing_that_is_young_enough_goes(self, store: SqlStateStore) -> None:
+        """By when it happened; heads and batches by when they were written."""
+        store.append_records([ended(f"run-{minute}", minute) for minute in range(5)])
+        assert store.prunable(datetime(2026, 3, 1, 2, 2, tzinfo=UTC)) == Pruned(events=2)
+        store.append_head(head(1))
+        store.append_head(head(2))
+        assert store.prunable(datetime.now(UTC) - HOUR).heads == 0
+
+    def test_counting_changes_nothing(self, store: SqlStateStore, engine: Engine) -> None:
+        """Whoever only looks gets the number of rows that would go."""
+        store.append_records([ended(f"run-{minute}", minute) for minute in range(5)])
+        assert store.prunable(self.LATER) == Pruned(events=4)
+        with engine.begin() as connection:
+            assert connection.execute(select(func.count()).select_from(EVENTS)).scalar_one() == 5
+
+    def test_the_events_of_a_jobs_last_run_stay_with_it(self, store: SqlStateStore) -> None:
+        """However old it is: ``retry`` asks how its tables ended. Those of the run before do not."""
+        store.begin_run(run_record("run-1", 1))
+        store.begin_run(run_record("run-2", 2))
+        events = [mark(Phase.EVENT, None, 0, run_id=run) for run in ("run-1", "run-1", "run-2", "of no run")]
+        store.append_records(events)
+        assert store.prune(self.LATER) == Pruned(events=3, runs=1)
+
+    def test_a_run_that_holds_a_lease_stays(self, store: SqlStateStore) -> None:
+        """It is at work, however long ago it began."""
+        store.begin_run(run_record("run-1", 1))
+        store.begin_run(run_record("run-2", 2))
+        lease = store.acquire_lease(KEY, current_holder("run-1"), 0)
+        assert store.prunable(self.LATER).runs == 0
+        store.release_lease(lease)
+        assert store.prunable(self.LATER).runs == 1
+
+    def test_jobs_that_share_a_database_keep_each_its_own(self, store: SqlStateStore) -> None:
+        """The last run of one says nothing of the other."""
+        store.begin_run(run_record("run-1", 1))
+        store.begin_run(run_record("run-2", 2, job="hourly"))
+        assert store.prune(self.LATER) == Pruned()
+
+    def test_many_rows_go_in_portions(self, store: SqlStateStore) -> None:
+        """More than a statement can name; writers get their turn in between."""
+        store.append_records([mark(Phase.EVENT, None, 0, run_id=f"run-{number % 7}") for number in range(1_700)])
+        assert store.prune(self.LATER) == Pruned(events=1_700)

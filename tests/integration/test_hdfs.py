@@ -4,15 +4,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
+from ingestion_runtime.endpoints.iceberg.spark_comparing import SparkIcebergRows
+from ingestion_runtime.endpoints.resolving import open_configuration
+from ingestion_runtime.model.comparison import Basis, ComparedColumn
 from ingestion_runtime.model.result import TableStatus
+from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.provenance.findings import ProofStatus, TableProof
+from ingestion_runtime.provenance.verifying import Wishes, verify
 from tests.faults.gaps import Hold, meddling
 from tests.faults.shop import ORDERS, STOCK, Shop, make_lake
 from tests.lake import IMPATIENT, Lake
+from tests.provenance import classify
 from tests.servers.hdfs import HdfsServer
+from tests.targets import HdfsPlace
+from tests.values.hashing import row_hash
 
 CHANGES = (
     "UPDATE orders SET amount = -1, updated_at = '2026-06-02 08:00:00' WHERE id IN (3, 7)",
@@ -67,6 +78,11 @@ def by_id(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row.get("id", row.get("sku"))))
 
 
+def prove(lake: Lake, spark: SparkSession) -> tuple[TableProof, ...]:
+    configuration = open_configuration(lake.path)
+    return verify(configuration, configuration.tables, Wishes(), classify, spark)
+
+
 @pytest.mark.parametrize("kind", ["sql", "hadoop"])
 def test_hdfs_gives_the_rows_of_the_source_and_of_a_local_disk(
     spark: SparkSession, hdfs_server: HdfsServer, tmp_path: Path, kind: str
@@ -92,6 +108,32 @@ def test_hdfs_gives_the_rows_of_the_source_and_of_a_local_disk(
     published = [name for name in files if name.startswith(f"{there.root}/raw/") and name.endswith("/_PUBLISHED")]
     assert len(published) == 3
     assert not any("/staging/" in name for name in files)
+    # What can be proven there: records and raw files. That rows cannot is said.
+    proofs = prove(there.lake, spark)
+    assert [(proof.status, proof.findings, proof.files > 0, proof.warns) for proof in proofs] == [
+        (ProofStatus.PARTLY, (), True, True)
+    ] * 2
+    assert all("on HDFS" in hindrance.reason for proof in proofs for hindrance in proof.unseen)
+
+
+def test_rows_on_hdfs_are_compared_by_spark(spark: SparkSession, hdfs_server: HdfsServer, tmp_path: Path) -> None:
+    """At the snapshot that was looked at, whatever is written meanwhile."""
+    place, table = HdfsPlace(tmp_path, spark, hdfs_server.new_root(), None), TableSpec("shop", "compared", "full", "s")
+    place.make_foreign(table, pa.table({"id": [1, 2], "v": ["one", "zwei"]}))
+    catalog = IcebergCatalog(place.spec, place.tool.session)
+    rows = SparkIcebergRows(catalog, table, place.session)
+    stand = rows.stand()
+    assert stand is not None
+    key, value = (ComparedColumn(field.name, field.name, field.type) for field in stand.columns)
+
+    with rows.view(stand, Basis((key,), (key, value))) as view:
+        place.rewrite(table, pa.table({"id": [3], "v": ["drei"]}))
+        found = sorted((row.key, row.row_hash) for row in view.hashes([f"{digit:x}" for digit in range(16)]))
+
+    kinds = [pa.int64(), pa.string()]
+    assert found == [(("1",), row_hash([1, "one"], kinds)), (("2",), row_hash([2, "zwei"], kinds))]
+    catalog.close()
+    place.close()
 
 
 def test_rows_with_a_null_key_are_set_aside_on_hdfs(spark: SparkSession, hdfs_server: HdfsServer, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.iceberg.target import IcebergTarget
 from ingestion_runtime.events.emitter import EventEmitter
-from ingestion_runtime.events.types import DuplicatesResolved, Envelope, Event, PublishRetried
+from ingestion_runtime.events.event import Envelope, Event
+from ingestion_runtime.events.types.batch import DuplicatesResolved, PublishRetried
 from ingestion_runtime.model.batch import Publication, WriteMode
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import TerminalError

@@ -87,6 +87,7 @@ class MariaServer:
                     "--no-defaults",
                     *_as_mysql(),
                     f"--datadir={self._base / 'data'}",
+                    f"--tmpdir={self._base}",  # a server that starts empties its own: that of another one, were it /tmp
                     f"--port={self.port}",
                     f"--bind-address={HOST}",
                     f"--socket={self._base / 's.sock'}",

@@ -26,6 +26,9 @@ _LOCATION = text(
 )
 
 
+_LOCATIONS = text("SELECT catalog_name, table_namespace, table_name, metadata_location FROM iceberg_tables")
+
+
 _TABLES = text("SELECT 1 FROM iceberg_tables CROSS JOIN iceberg_namespace_properties LIMIT 1")
 
 
@@ -104,6 +107,18 @@ class IcebergCatalog:
                 return None
             raise self._database.translate(error) from error
         return None if found is None else str(found)
+
+    def metadata_of_others(self, identifier: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """Return name and metadata location of all tables in the catalog's database but this one; none where it has none."""
+        if self._database is None or not self._database.is_there():
+            return ()
+        own = (self._spec.name, ".".join(identifier[:-1]), identifier[-1])
+        try:
+            with self._sql().connect() as connection:
+                rows = connection.execute(_LOCATIONS).all()
+        except DBAPIError as error:
+            raise self._database.translate(error) from error
+        return tuple((".".join(row[1:3]), str(row[3])) for row in rows if tuple(row[:3]) != own)
 
     def pyiceberg(self) -> "Catalog":
         """Return the client that reads and commits metadata, creating the catalog's tables when they are missing."""

@@ -44,7 +44,7 @@ TAG = "ingest_last"
 # pyiceberg 0.12 reads format 3 and raises NotImplementedError when it is to write its metadata.
 _NEWEST_FORMAT = 2
 # ingest_<batch id>_<attempt>: nothing else is ours to drop.
-_ATTEMPT = re.compile(r"ingest_\d{8}_\d{6,}_[0-9a-f]{8}_\w+")
+_ATTEMPT = re.compile(r"ingest_(\d{8}_\d{6,}_[0-9a-f]{8})_\w+")
 
 
 class AssertHead(ValidatableTableRequirement):
@@ -61,8 +61,8 @@ class AssertHead(ValidatableTableRequirement):
         found = receipt.batch_id if receipt else None
         if found != self.batch_id:
             raise CommitFailedException(f"the receipt names batch {found}, expected {self.batch_id}")
-        if _fence(properties) > self.fence:
-            raise CommitFailedException(f"the fence stands at {_fence(properties)}, above our token {self.fence}")
+        if fence_of(properties) > self.fence:
+            raise CommitFailedException(f"the fence stands at {fence_of(properties)}, above our token {self.fence}")
 
 
 class AssertNewest(ValidatableTableRequirement):
@@ -114,7 +114,7 @@ def read_head(table: Table) -> TargetHead:
     return TargetHead(
         location=table.metadata_location,
         receipt=receipt,
-        fence=_fence(metadata.properties),
+        fence=fence_of(metadata.properties),
         snapshot=None if current is None else str(current),
         damage=unreadable or _damage(table, receipt),
         branches=tuple(
@@ -138,7 +138,7 @@ def publish(
     """Move main, tag and receipt in one commit; see ``TargetTable.publish``. A ``pending`` snapshot is added by it."""
     updates = [*_swap(table, written.replaced), *_point(table.metadata, written, pending)]
     if written.branch in table.metadata.refs:
-        updates.append(_remove_ref(written.branch))
+        updates.append(remove_ref(written.branch))
     updates.append(_signed(receipt))
     base = int(written.base) if written.base else None
     requirements = (
@@ -151,14 +151,14 @@ def publish(
         further.append(AssertNewest(sequence=pending.sequence_number or 0))
     if written.replaced:
         further.append(AssertCurrentSchemaId.model_validate({"current-schema-id": table.schema().schema_id}))
-    return _commit(catalog, table, (*requirements, *further), tuple(updates))
+    return commit(catalog, table, (*requirements, *further), tuple(updates))
 
 
 def publish_new(catalog: Catalog, creation: Creation, written: Written, receipt: Receipt, pending: Snapshot | None) -> str:
     """Create a table together with its first batch, in one commit; PublishRaceError when there is one by now."""
     updates = (*creation.transaction._updates, *_point(creation.table.metadata, written, pending), _signed(receipt))
     try:
-        return _commit(catalog, creation.table, (AssertCreate(),), updates)
+        return commit(catalog, creation.table, (AssertCreate(),), updates)
     except TableAlreadyExistsError as error:
         raise _race(creation.table, error) from error
 
@@ -168,12 +168,15 @@ def _point(metadata: TableMetadata, written: Written, pending: Snapshot | None) 
     if written.snapshot is None:
         return []
     snapshot = int(written.snapshot)
-    updates: list[TableUpdate] = []
-    if pending is not None:
-        # The time of the commit, not of the writing: readers refuse metadata whose times run backwards.
-        now = max(int(time.time() * 1000), metadata.last_updated_ms)
-        updates.append(AddSnapshotUpdate(snapshot=pending.model_copy(update={"timestamp_ms": now})))
-    return [*updates, _set_ref(MAIN_BRANCH, "branch", snapshot), _set_ref(TAG, "tag", snapshot)]
+    updates = [] if pending is None else [add_snapshot(metadata, pending)]
+    return [*updates, set_ref(MAIN_BRANCH, "branch", snapshot), set_ref(TAG, "tag", snapshot)]
+
+
+def add_snapshot(metadata: TableMetadata, pending: Snapshot) -> TableUpdate:
+    """Return the update that makes a written snapshot one of the table's."""
+    # The time of the commit, not of the writing: readers refuse metadata whose times run backwards.
+    now = max(int(time.time() * 1000), metadata.last_updated_ms)
+    return AddSnapshotUpdate(snapshot=pending.model_copy(update={"timestamp_ms": now}))
 
 
 def _signed(receipt: Receipt) -> TableUpdate:
@@ -191,34 +194,42 @@ def _swap(table: Table, replaced: Sequence[str]) -> list[TableUpdate]:
 def guard(catalog: Catalog, table: Table, token: int, drop: Sequence[str]) -> Table:
     """Raise the fence to ``token`` and drop branches in one commit."""
     receipt, _ = _try_receipt(table.metadata.properties)
-    updates: list[TableUpdate] = [_remove_ref(name) for name in drop]
-    if _fence(table.metadata.properties) < token:
+    updates: list[TableUpdate] = [remove_ref(name) for name in drop]
+    if fence_of(table.metadata.properties) < token:
         updates.append(SetPropertiesUpdate(updates={FENCE: str(token)}))
     # Also without updates: a higher fence has to refuse us, and a commit of nothing writes nothing.
     head = AssertHead(batch_id=receipt.batch_id if receipt else None, fence=token)
-    _commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid), head), tuple(updates))
+    commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid), head), tuple(updates))
     return catalog.load_table(table.name())
+
+
+def batch_of(branch: str) -> str | None:
+    """Return the batch (id) at which a branch was an attempt, None for a branch that was none."""
+    found = _ATTEMPT.fullmatch(branch)
+    return None if found is None else found[1]
 
 
 def drop_branch(catalog: Catalog, table: Table, branch: str) -> None:
     """Drop a branch, whatever the table's receipt and fence say: nobody reads it."""
-    _commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid),), (_remove_ref(branch),))
+    commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid),), (remove_ref(branch),))
 
 
-def _set_ref(name: str, kind: str, snapshot: int) -> TableUpdate:
+def set_ref(name: str, kind: str, snapshot: int) -> TableUpdate:
+    """Return the update by which a branch or a tag names a snapshot."""
     return SetSnapshotRefUpdate.model_validate({"ref-name": name, "type": kind, "snapshot-id": snapshot})
 
 
-def _remove_ref(name: str) -> TableUpdate:
+def remove_ref(name: str) -> TableUpdate:
     return RemoveSnapshotRefUpdate.model_validate({"ref-name": name})
 
 
-def _commit(
+def commit(
     catalog: Catalog,
     table: Table,
     requirements: tuple[Any, ...],  # pyiceberg's type lists its own requirements and leaves no place for ours
     updates: tuple[TableUpdate, ...],
 ) -> str:
+    """Commit once, and return the new location; PublishRaceError where a requirement is not met, or someone was faster."""
     # commit_table tries once: a retry would check the requirements against metadata that we have not judged.
     try:
         response = catalog.commit_table(table, requirements, updates)
@@ -276,5 +287,6 @@ def _try_receipt(properties: dict[str, str]) -> tuple[Receipt | None, str | None
         return None, error.message.rstrip(".")
 
 
-def _fence(properties: dict[str, str]) -> int:
+def fence_of(properties: dict[str, str]) -> int:
+    """Return the table's fence: nothing is published under a token below it."""
     return int(properties.get(FENCE, "0"))

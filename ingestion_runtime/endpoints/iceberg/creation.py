@@ -1,10 +1,11 @@
-"""New Iceberg tables, and how the partition spec of one differs from the configured one.
+"""New Iceberg tables, how the partition spec of one differs from the configured one, and how it gets that.
 
 Imported only when metadata is written: pyiceberg costs 1.2 s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
@@ -13,9 +14,12 @@ from pyiceberg.partitioning import PARTITION_FIELD_ID_START, UNPARTITIONED_PARTI
 from pyiceberg.partitioning import PartitionField as IcebergPartitionField
 from pyiceberg.schema import Schema
 from pyiceberg.table import CreateTableTransaction, Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import AddPartitionSpecUpdate, SetDefaultSpecUpdate, TableUpdate
 from pyiceberg.transforms import parse_transform
 
 from ingestion_runtime.endpoints.iceberg.growth import numbered_schema
+from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import PartitionField
 
 PROPERTIES = {
@@ -87,6 +91,58 @@ def partition_difference(table: Table, partition: Sequence[PartitionField]) -> s
     present = [(names.get(field.source_id), str(field.transform)) for field in table.spec().fields]
     wanted = [(field.column, str(parse_transform(_transform(field)))) for field in partition]
     return None if present == wanted else f"{_spell(present)} in the table, {_spell(wanted)} in the configuration"
+
+
+def respecified(metadata: TableMetadata, partition: Sequence[PartitionField]) -> tuple[TableUpdate, ...]:
+    """Return the updates that make the configured partition the table's for what is written from then on.
+
+    A partition that the table had before is taken up again, and so are the ids of its fields. Raises TerminalError for a
+    column that the table does not have.
+    """
+    spec = _evolved_spec(metadata, partition)
+    former = next((known for known in metadata.partition_specs if known.fields == spec.fields), None)
+    if former is not None:
+        return (SetDefaultSpecUpdate.model_validate({"spec-id": former.spec_id}),)
+    return (AddPartitionSpecUpdate(spec=spec), SetDefaultSpecUpdate.model_validate({"spec-id": spec.spec_id}))
+
+
+def _evolved_spec(metadata: TableMetadata, partition: Sequence[PartitionField]) -> PartitionSpec:
+    schema = metadata.schema()
+    known = [field for spec in metadata.partition_specs for field in spec.fields]
+    # A name that stands for another field in an earlier spec would be two columns of one name to whoever reads both.
+    taken = {field.name for field in known} | {field.name for field in schema.fields}
+    last = max([PARTITION_FIELD_ID_START - 1, metadata.last_partition_id or 0, *(field.field_id for field in known)])
+    fields: list[IcebergPartitionField] = []
+    for wanted in partition:
+        source, transform = _source(schema, wanted.column), parse_transform(_transform(wanted))
+        field = next((f for f in known if f.source_id == source and f.transform == transform), None)
+        if field is None:
+            last += 1
+            name = _free_name(wanted, taken)
+            field = IcebergPartitionField(source_id=source, field_id=last, transform=transform, name=name)
+        fields.append(field)
+        taken.add(field.name)
+    return PartitionSpec(*fields, spec_id=1 + max(spec.spec_id for spec in metadata.partition_specs))
+
+
+def _source(schema: Schema, column: str) -> int:
+    found = next((field for field in schema.fields if field.name == column), None)
+    if found is None:
+        raise TerminalError(
+            f"The partition column {column} is not a column of the table.",
+            remedy=f"Choose one of {', '.join(schema.column_names)} in intermediate.partition.",
+        )
+    return found.field_id
+
+
+def _free_name(field: PartitionField, taken: Collection[str]) -> str:
+    """Return a name for a partition field; one by the values themselves bears the column's."""
+    name = _partition_name(field)
+    if field.transform == "identity" or name not in taken:
+        return name
+    wider = name if field.width is None else f"{name}_{field.width}"
+    numbered = (f"{wider}_{number}" for number in count(2))
+    return next(free for free in chain((wider,), numbered) if free not in taken)
 
 
 def _transform(field: PartitionField) -> str:

@@ -1,10 +1,12 @@
-"""The rows of a table whose cursor lies in a span: as a condition for Spark, as a mask over Arrow's columns, and by the
+"""The rows of a table whose cursor lies in a span: as a condition in SQL, as a mask over Arrow's columns, and by the
 bounds of files in their manifests.
 
 A cursor lands in a type that compares as the source does (see ``check_cursor``): a whole number, a day, a moment; or, from
 SQLite, a text in which moments sort as they follow each other.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -27,10 +29,24 @@ from ingestion_runtime.endpoints.iceberg.writer import quote
 from ingestion_runtime.model.cursor import CursorType, Span, Watermark
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
+from ingestion_runtime.tools import local_sql
 
 # What the types of whole numbers hold; a bound beyond is none.
 _LONG, _DIGITS = (-(2**63), 2**63 - 1), (1 - 10**38, 10**38 - 1)
 _CLOCKS = (CursorType.TIMESTAMP, CursorType.DATE)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanSql:
+    """How an engine's SQL quotes a name, and calls a moment with a zone and one without."""
+
+    quote: Callable[[str], str]
+    zoned: str
+    bare: str
+
+
+SPARK = SpanSql(quote, "TIMESTAMP", "TIMESTAMP_NTZ")
+DUCKDB = SpanSql(local_sql.quote, "TIMESTAMPTZ", "TIMESTAMP")
 
 
 class CursorSpan:
@@ -57,11 +73,12 @@ class CursorSpan:
             self._first = to_ticks(span.low) + (0 if span.takes_low else 1)
             self._last, self._takes_first = to_ticks(span.high), True
 
-    def condition(self) -> str:
-        """Return the condition as Spark SQL."""
+    def condition(self, sql: SpanSql = SPARK) -> str:
+        """Return the condition in an engine's SQL."""
         above = ">=" if self._takes_first else ">"
-        column = quote(self.field.name)
-        return f"{column} {above} {self._literal(self._first)} AND {column} <= {self._literal(self._last)}"
+        column = sql.quote(self.field.name)
+        first, last = self._literal(self._first, sql), self._literal(self._last, sql)
+        return f"{column} {above} {first} AND {column} <= {last}"
 
     def mask(self, column: pa.Array) -> pa.Array:
         """Return which values lie in the span; none is NULL. The column is of the type in which the table's rows land."""
@@ -99,7 +116,7 @@ class CursorSpan:
             return pa.scalar(Decimal(_within(value, *_DIGITS)), pa.decimal128(38, 0))
         return pa.scalar(_within(value, *_LONG), pa.int64())
 
-    def _literal(self, value: Any) -> str:
+    def _literal(self, value: Any, sql: SpanSql) -> str:
         if self._text:
             return f"'{value}'"
         if isinstance(self.field.field_type, DecimalType):
@@ -108,8 +125,8 @@ class CursorSpan:
             return f"CAST('{_within(value, *_LONG)}' AS BIGINT)"
         spelled = from_ticks(self._kind, value).literal
         if isinstance(self.field.field_type, TimestamptzType):
-            return f"TIMESTAMP '{spelled}+00:00'"
-        return f"{'DATE' if isinstance(self.field.field_type, DateType) else 'TIMESTAMP_NTZ'} '{spelled}'"
+            return f"{sql.zoned} '{spelled}+00:00'"
+        return f"{'DATE' if isinstance(self.field.field_type, DateType) else sql.bare} '{spelled}'"
 
 
 def _is_counted(field: NestedField, kind: CursorType) -> bool:

@@ -94,13 +94,13 @@ def predicted_ids(table: Table | None, schema: pa.Schema, renamed: Mapping[str, 
         field = fields.get(name) or fields.get(former)
         if field is None:
             new.append(name)
-        elif _holds(field.field_type, kind) or _holds(kind, field.field_type):
+        elif holds(field.field_type, kind) or holds(kind, field.field_type):
             found[name] = field.field_id
         else:
             sister = fields.get(NEXT_PREFIX + name)
             if sister is not None and sister.field_type == kind:
                 found[name] = sister.field_id
-    if marks and DELETED_AT not in fields:
+    if marks and DELETED_AT not in fields and DELETED_AT not in columns:
         new.append(DELETED_AT)
     new += [name for name in columns if name not in found and name not in new]  # the sisters, which come last
     numbered = {name: last + place for place, name in enumerate(new, start=1) if name in columns}
@@ -142,7 +142,7 @@ def plan_growth(
     sisters = {
         NEXT_PREFIX + column: kind
         for column, kind in wanted.items()
-        if replaceable and column in present and not _holds(present[column], kind) and not _holds(kind, present[column])
+        if replaceable and column in present and not holds(present[column], kind) and not holds(kind, present[column])
     }
     left_over = tuple(c for c in present if c.startswith(NEXT_PREFIX) and sisters.get(c) != present[c])
     wanted = {c: kind for c, kind in wanted.items() if NEXT_PREFIX + c not in sisters} | sisters
@@ -173,8 +173,8 @@ def replaced_columns(table: Table) -> tuple[str, ...]:
 def _widened(name: str, present: dict[str, IcebergType], wanted: dict[str, IcebergType], policy: SchemaPolicy) -> Columns:
     widened = []
     for column, wanted_type in wanted.items():
-        if column in present and not _holds(present[column], wanted_type):
-            if not _holds(wanted_type, present[column]) or policy.widened is not OnChange.EVOLVE:
+        if column in present and not holds(present[column], wanted_type):
+            if not holds(wanted_type, present[column]) or policy.widened is not OnChange.EVOLVE:
                 raise RefusedBatchError(
                     f"{name}: column {column} is {present[column]} in the table and {wanted_type} at the source.",
                     remedy="Cast it in query_sql, or drop the table and run with --reload.",
@@ -242,7 +242,7 @@ def _iceberg_type(kind: pa.DataType) -> IcebergType:
     return field.field_type
 
 
-def _holds(holder: IcebergType, held: IcebergType) -> bool:
+def holds(holder: IcebergType, held: IcebergType) -> bool:
     """Whether every value of ``held`` is a value of ``holder`` without any change, by Iceberg's promotion rules."""
     if holder == held:
         return True

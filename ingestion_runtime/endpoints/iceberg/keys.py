@@ -1,13 +1,15 @@
 """Primary keys in an Iceberg table, through Spark: fingerprints of hash buckets, and the keys that a source has no more.
 
-Keys are spelled and hashed as ``endpoints/jdbc/keys.py`` says. Nothing here changes the table.
+Keys are spelled and hashed as ``endpoints/spelling.py`` says. Nothing here changes the table.
 """
 
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from ingestion_runtime.endpoints.iceberg.spark_spelling import high, key_hash
 from ingestion_runtime.endpoints.iceberg.writer import quote
 from ingestion_runtime.endpoints.jdbc.spark_reader import with_ingest_cols
+from ingestion_runtime.endpoints.spelling import bucket
 from ingestion_runtime.model.columns import DELETED_AT
 from ingestion_runtime.model.endpoint import IngestColumns
 from ingestion_runtime.model.keys import KeyBucket, KeyBuckets, KeysMissed, TargetKeys
@@ -88,9 +90,7 @@ class IcebergKeys:
 
     def _unseen(self, spark: "SparkSession", view: str) -> str:
         """Return the query for the keys of a view that fall into the buckets and are not among the moved ones."""
-        inside = (
-            f"SELECT * FROM {view} LEFT SEMI JOIN {_BUCKETS} ON substr({self._hash(spark, view)}, 12, 4) = ingest_bucket"
-        )
+        inside = f"SELECT * FROM {view} LEFT SEMI JOIN {_BUCKETS} ON {bucket(self._hash(spark, view), 4)} = ingest_bucket"
         return f"SELECT {self._listed} FROM ({inside}) LEFT ANTI JOIN {_MOVED} USING ({self._listed})"
 
     def _base(self, spark: "SparkSession", snapshot: str | None) -> "DataFrame | None":
@@ -110,25 +110,12 @@ class IcebergKeys:
     def _buckets(self, spark: "SparkSession", source: str) -> KeyBuckets:
         spark.sql(f"SELECT {self._listed} {source}").createOrReplaceTempView("ingest_hashed_keys")
         hashed = f"SELECT {self._hash(spark, 'ingest_hashed_keys')} AS hash FROM ingest_hashed_keys"
-        # conv() yields text; 11 digits are 44 bits, so that half a million keys in one bucket do not overflow the sum.
-        number = "CAST(conv(substr(hash, 1, 11), 16, 10) AS BIGINT)"
-        rows = spark.sql(f"SELECT substr(hash, 12, 4), count(*), sum({number}) FROM ({hashed}) GROUP BY 1").toArrow()
+        rows = spark.sql(f"SELECT {bucket('hash', 4)}, count(*), sum({high('hash')}) FROM ({hashed}) GROUP BY 1").toArrow()
         names, counts, totals = (column.to_pylist() for column in rows.columns)
-        return {name: KeyBucket(count, total) for name, count, total in zip(names, counts, totals, strict=True)}
+        return {name: KeyBucket(count, int(total)) for name, count, total in zip(names, counts, totals, strict=True)}
 
     def _hash(self, spark: "SparkSession", view: str) -> str:
-        from pyspark.sql import types as T  # noqa: N812 - as everyone calls it
+        from pyspark.sql.pandas.types import to_arrow_type
 
-        fields = {field.name: field.dataType for field in spark.table(view).schema.fields}
-        texts = []
-        for key in self._table.primary_keys:
-            name, kind = f"{view}.{quote(key)}", fields[key]
-            text = f"CAST({name} AS STRING)"
-            if isinstance(kind, T.TimestampType | T.TimestampNTZType):
-                text = f"date_format({name}, 'yyyy-MM-dd HH:mm:ss.SSSSSS')"
-            elif isinstance(kind, T.BinaryType):
-                text = f"lower(hex({name}))"
-            several = len(fields) > 1
-            led = f"length({text}), ':', {text}" if isinstance(kind, T.StringType) else f"{text}, ','"
-            texts.append(led if several else text)
-        return f"md5(CAST(concat({', '.join(texts)}) AS BINARY))"
+        kinds = {field.name: to_arrow_type(field.dataType) for field in spark.table(view).schema.fields}
+        return key_hash([(f"{view}.{quote(key)}", kinds[key]) for key in self._table.primary_keys])

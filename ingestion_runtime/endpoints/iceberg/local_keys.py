@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
 from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
+from ingestion_runtime.endpoints.spelling import bucket, key_hash
 from ingestion_runtime.model.columns import DELETED_AT
 from ingestion_runtime.model.endpoint import INGEST_TYPES, IngestColumns
 from ingestion_runtime.model.errors import TerminalError
@@ -169,35 +170,12 @@ class _Keys:
 
     def inside(self, view: str) -> str:
         """Return the query for the keys of a view that fall into the buckets: few of many, and so they are joined."""
-        return f"SELECT * FROM {view} WHERE substr({self._hash(view)}, 12, 4) IN (FROM {_BUCKETS})"
+        return f"SELECT * FROM {view} WHERE {bucket(self._hash(view), 4)} IN (FROM {_BUCKETS})"
 
     def _hash(self, source: str) -> str:
-        """Return the hash of a key, spelled as ``endpoints/jdbc/keys.py`` says; NULL for a key with a NULL in it."""
-        described = self.sql.execute(f"DESCRIBE SELECT {self.listed} FROM {source}").fetchall()
-        kinds = [str(row[1]) for row in described]
-        texts = [_spelled(quote(name), kind) for name, kind in zip(self.names, kinds, strict=True)]
-        if len(texts) == 1:
-            return f"md5({texts[0]})"
-        led = [
-            f"length({spelled}) || ':' || {spelled}" if kind == "VARCHAR" else f"{spelled} || ','"
-            for spelled, kind in zip(texts, kinds, strict=True)
-        ]
-        return f"md5({' || '.join(led)})"
-
-
-def _spelled(column: str, kind: str) -> str:
-    if kind == "VARCHAR":
-        return column
-    if kind == "TIMESTAMP":
-        return f"strftime({column}, '%Y-%m-%d %H:%M:%S.%f')"
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return f"strftime(timezone('UTC', {column}), '%Y-%m-%d %H:%M:%S.%f')"
-    if kind == "BLOB":
-        return f"lower(hex({column}))"
-    if kind.startswith("DECIMAL"):
-        # Without digits before the point DuckDB leaves the zero out as well.
-        return f"regexp_replace(CAST({column} AS VARCHAR), '^(-?)\\.', '\\10.')"
-    return f"CAST({column} AS VARCHAR)"
+        """Return the hash of a key; NULL for a key with a NULL in it."""
+        schema = self.sql.sql(f"SELECT {self.listed} FROM {source} LIMIT 0").to_arrow_reader(1).schema
+        return key_hash([(quote(name), schema.field(place).type) for place, name in enumerate(self.names)])
 
 
 @contextmanager

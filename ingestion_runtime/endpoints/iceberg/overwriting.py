@@ -3,33 +3,22 @@
 Nothing is committed here. Imported only when rows are written in this process: pyiceberg costs 1.2 s.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from ingestion_runtime.endpoints.iceberg.cursor_span import CursorSpan
+from ingestion_runtime.endpoints.iceberg.dead_rows import DeadRows, dead_in
 from ingestion_runtime.endpoints.iceberg.growth import written_columns
 from ingestion_runtime.endpoints.iceberg.parquet_rows import ParquetRows
-from ingestion_runtime.endpoints.iceberg.revising import mask_of
-from ingestion_runtime.endpoints.iceberg.snapshot_files import (
-    FILE_COLUMN,
-    PLACE_COLUMN,
-    SnapshotFile,
-    deleted_places,
-    list_files,
-)
-from ingestion_runtime.tools.local_sql import LocalSql, text
+from ingestion_runtime.endpoints.iceberg.snapshot_files import SnapshotFile, list_files
+from ingestion_runtime.tools.local_sql import LocalSql
 from ingestion_runtime.tools.parquet_writer import ParquetWriter, WrittenFile
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
 _BATCH_ROWS = 65_536
-_DEAD = "ingest_dead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +49,20 @@ class SpanClearing:
         marked = [file for file in self._files if file.deletes]
         try:
             if not marked:
-                return self._clear(writer, {}, lambda _: pa.array([], pa.int64()))
+                return self._clear(writer, DeadRows(None, ()))
             with local.session() as sql:
-                return self._clear(writer, _count_dead(sql, marked), lambda file: _dead_places(sql, file))
+                return self._clear(writer, DeadRows(sql, marked))
         except BaseException:
             writer.abort()
             raise
 
-    def _clear(self, writer: ParquetWriter, dead: Mapping[str, int], places: Callable[[SnapshotFile], pa.Array]) -> Cleared:
+    def _clear(self, writer: ParquetWriter, dead: DeadRows) -> Cleared:
         removed: list[SnapshotFile] = []
         before = rows = stays = 0
         for file in self._files:
-            living = file.entry.record_count - dead.get(file.path, 0)
+            living = file.entry.record_count - dead.by_file.get(file.path, 0)
             before += living
-            gone = places(file) if file.path in dead else pa.array([], pa.int64())
+            gone = dead.places(file)
             inside = self._count(file, living, gone)
             if not inside:
                 stays += living
@@ -98,7 +87,7 @@ class SpanClearing:
             for start, batch in opened.batches():
                 leaves = self._span.mask(batch.column(place))
                 if len(gone):
-                    leaves = pc.or_(leaves, _dead_in(gone, start, batch.num_rows))
+                    leaves = pc.or_(leaves, dead_in(gone, start, batch.num_rows))
                 rest = batch.filter(pc.invert(leaves))
                 if rest.num_rows:
                     writer.write(rest)
@@ -114,7 +103,7 @@ def count_inside(span: CursorSpan, path: str, gone: pa.Array | None = None) -> i
     for column in _cursors(span, path):
         inside = span.mask(column)
         if gone is not None and len(gone):
-            inside = pc.and_not(inside, _dead_in(gone, start, len(column)))
+            inside = pc.and_not(inside, dead_in(gone, start, len(column)))
         rows += pc.sum(inside).as_py() or 0
         start += len(column)
     return rows
@@ -130,25 +119,3 @@ def _cursors(span: CursorSpan, path: str) -> Iterator[pa.Array]:
         names = [column.name for column in file.schema_arrow if (column.metadata or {}).get(b"PARQUET:field_id") == wanted]
         for batch in file.iter_batches(_BATCH_ROWS, columns=names) if names else ():
             yield batch.column(0).cast(kind)
-
-
-def _dead_in(gone: pa.Array, start: int, rows: int) -> pa.Array:
-    """Return as a mask which of the rows from ``start`` on stand at the places ``gone``."""
-    import pyarrow.compute as pc
-
-    mine = gone.filter(pc.and_(pc.greater_equal(gone, start), pc.less(gone, start + rows)))
-    return mask_of(pc.subtract(mine, start), rows)
-
-
-def _count_dead(sql: "DuckDBPyConnection", files: Sequence[SnapshotFile]) -> dict[str, int]:
-    """Find the rows that position deletes name; return how many there are by file."""
-    paths = sorted({path for file in files for path in file.deletes})
-    sql.execute(f"CREATE OR REPLACE TABLE {_DEAD} AS SELECT DISTINCT * FROM ({deleted_places(paths)})")
-    counted = dict(sql.execute(f"SELECT {FILE_COLUMN}, count(*) FROM {_DEAD} GROUP BY 1").fetchall())
-    return {file.path: counted[file.path] for file in files if file.path in counted}
-
-
-def _dead_places(sql: "DuckDBPyConnection", file: SnapshotFile) -> pa.Array:
-    query = f"SELECT {PLACE_COLUMN} AS place FROM {_DEAD} WHERE {FILE_COLUMN} = {text(file.path)} ORDER BY 1"
-    found: pa.Table = sql.sql(query).to_arrow_table()
-    return found["place"].combine_chunks()

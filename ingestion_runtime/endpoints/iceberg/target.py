@@ -1,6 +1,6 @@
 """One Iceberg table as a target: pyiceberg for its head and its commits, this process or Spark for the rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -311,6 +311,28 @@ class IcebergTarget:
             remove_files(pending.files)
         return location
 
+    def keep_backup(self, batch_id: str) -> str | None:
+        """Tag what readers see; see ``TargetTable.keep_backup``. A compaction that is quicker is followed."""
+        from ingestion_runtime.endpoints.iceberg.backups import keep_backup
+
+        for _ in range(_DISCARD_TRIES - 1):
+            with suppress(PublishRaceError):
+                table = self._load()
+                return None if table is None else keep_backup(self._catalog.pyiceberg(), table, batch_id)
+        return keep_backup(self._catalog.pyiceberg(), self._existing(), batch_id)
+
+    def drop_backups(self, chosen: Callable[[str], bool]) -> None:
+        """Drop the tags of rebuilds; see ``TargetTable.drop_backups``."""
+        from ingestion_runtime.endpoints.iceberg.backups import drop_backups
+
+        for _ in range(_DISCARD_TRIES):
+            table = self._load()
+            if table is None:
+                return
+            with suppress(PublishRaceError):
+                drop_backups(self._catalog.pyiceberg(), table, chosen)
+                return
+
     def _begin(self, schema: pa.Schema) -> "Table | None":
         """Create the table; or only plan to, and return None, where the first publish can do it in its own commit."""
         from ingestion_runtime.endpoints.iceberg.creation import create, plan_creation
@@ -390,8 +412,7 @@ class IcebergTarget:
         if difference is not None:
             raise TerminalError(
                 f"{self._table.name}: the partition spec differs: {difference}.",
-                remedy="Restore intermediate.partition, or drop the table and run with --reload"
-                " (repartitioning in place comes with maintenance).",
+                remedy="Restore intermediate.partition, or give the table the new one with --maintenance-mode apply.",
                 table=self._table.name,
             )
 

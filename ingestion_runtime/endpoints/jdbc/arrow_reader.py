@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -16,9 +16,10 @@ from ingestion_runtime.endpoints.jdbc.database import Snapshot
 from ingestion_runtime.endpoints.jdbc.dialect import Streamer
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
 from ingestion_runtime.endpoints.jdbc.landed_rows import LandedRows
-from ingestion_runtime.endpoints.jdbc.sql import PARTITION_ALIAS, RANK_ALIAS, extraction
+from ingestion_runtime.endpoints.jdbc.sql import PARTITION_ALIAS, RANK_ALIAS, extraction, source
 from ingestion_runtime.model.endpoint import Reading
 from ingestion_runtime.model.errors import IngestionError, OversizedReadError, TerminalError, TransientError
+from ingestion_runtime.model.testimony import Testimony
 from ingestion_runtime.tools.files import Files
 from ingestion_runtime.tools.parquet_writer import ParquetSettings, ParquetWriter, Splitter
 
@@ -46,6 +47,7 @@ class ArrowReader:
     files: Files
     splitter: SplitterOf = _unsplit
     judges: ClassVar[bool] = True
+    testifies: ClassVar[bool] = True
 
     def prepare(self) -> None:
         """Nothing takes time to start."""
@@ -55,7 +57,7 @@ class ArrowReader:
         statements = _statements(extract, snapshot, condition)
         Path(directory).mkdir(parents=True)
         try:
-            self._read(extract, snapshot, statements, directory)
+            said = self._read(extract, snapshot, statements, directory, condition)
         except Exception as error:
             ours = error if isinstance(error, IngestionError) else _outside(error, extract)
             if ours is None or isinstance(ours, TerminalError):
@@ -63,6 +65,8 @@ class ArrowReader:
             if ours is None or ours is error:
                 raise
             raise ours from error
+        if extract.witness is not None and said is not None:
+            extract.witness.add(said)
 
     def foresee(self, extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> Reading:
         """Return the statements of a read; see ``Reader.foresee``."""
@@ -73,11 +77,17 @@ class ArrowReader:
         """Remove what a failed read left in its directory."""
         self.files.remove_tree(directory)
 
-    def _read(self, extract: JdbcExtract, snapshot: Snapshot, statements: Sequence[str], directory: str) -> None:
+    def _read(
+        self, extract: JdbcExtract, snapshot: Snapshot, statements: Sequence[str], directory: str, condition: str | None
+    ) -> Testimony | None:
+        """Write the rows of the statements; return what the source says of them where they join no view."""
+        said: list[Testimony] = []
         workers = snapshot.readers(min(len(statements), _connections()))
         share = replace(self.settings, group_bytes=max(_LEAST_GROUP, self.settings.group_bytes // workers))
 
         def write(streamer: Streamer, number: int, sql: str, check: Callable[[], None]) -> int:
+            if not snapshot.shared:  # then this is the one statement that there is
+                said.extend(_heard(streamer, extract, condition))
             rows = streamer.run(sql, extract.columns, min(_MOST_BATCH, share.group_bytes // 2))
             landed = LandedRows(extract, rows.schema)
             # One of them leaves a file in any case, so that no rows have a schema too.
@@ -91,6 +101,7 @@ class ArrowReader:
 
         extract.meter.opened(workers)
         Crew(extract.database, snapshot.join, workers).work(statements, write)
+        return said[0] if said else None
 
 
 def _statements(extract: JdbcExtract, snapshot: Snapshot, condition: str | None) -> tuple[str, ...]:
@@ -112,6 +123,14 @@ def _statements(extract: JdbcExtract, snapshot: Snapshot, condition: str | None)
     cuts = () if extract.ranked else dialect.scan_parts(snapshot.connection, table, condition, most)
     parts = tuple(f"({condition}) AND ({cut})" if condition else cut for cut in cuts)
     return tuple(extraction(dialect, table, columns, part, ranked=extract.ranked) for part in parts or (condition,))
+
+
+def _heard(streamer: Streamer, extract: JdbcExtract, condition: str | None) -> Iterator[Testimony]:
+    """Yield what the source says of the rows of a condition, where that is demanded: in the state that is read next."""
+    if extract.witness is not None:
+        dialect, table, columns = extract.database.dialect, extract.table, extract.plain_columns
+        question = extract.witness.question(dialect, table, columns, condition)
+        yield extract.witness.understand(streamer.testify(source(dialect, table, condition), question), columns)
 
 
 def _connections() -> int:

@@ -22,6 +22,11 @@ class ChosenReader:
         """Whether the reader itself looks at every value."""
         return self._reader.judges
 
+    @property
+    def testifies(self) -> bool:
+        """Whether the reader itself asks the witness of a read that joins no view."""
+        return self._reader.testifies
+
     def prepare(self) -> None:
         """Start what takes time to start."""
         self._reader.prepare()

@@ -107,6 +107,14 @@ class Streamer(Protocol):
         """
         ...
 
+    def testify(self, source: str, question: str) -> Sequence[Any]:
+        """Return the one row with which a statement answers that is asked of ``FROM ... WHERE ...``; until ``end`` the next
+        ``run`` sees the same state of it. Asked after ``begin`` of connections that join no view.
+
+        Raises TerminalError where there is no transaction in which two statements see one state.
+        """
+        ...
+
     def cancel(self) -> None:
         """End the statement that runs, from another thread: whoever reads it gets an error that is worth a retry."""
         ...
@@ -132,6 +140,8 @@ class Dialect(Protocol):
     streams: ClassVar[bool]
     #: The JDBC driver that reads can evaluate ``key_hash`` too, and so pick keys by their hash.
     hashes_in_reads: ClassVar[bool]
+    #: Ends a subquery whose values are computed once a row, and not again wherever they are named.
+    fence: ClassVar[str]
     #: What a JDBC session begins with that has no view of another one to join, and reads everything by one statement.
     lone_session: ClassVar[str | None]
     #: How a profile measures numbers.
@@ -179,6 +189,18 @@ class Dialect(Protocol):
 
     def hold_snapshot(self, connection: Any) -> str | None:
         """Start a transaction with one frozen view; return the statement by which other connections join it, if any."""
+        ...
+
+    def freeze(self, connection: Any, source: str) -> None:
+        """Start a read-only transaction whose statements all see one state of what ``FROM ... WHERE ...`` reads.
+
+        Until it ends nobody empties or rewrites that: an older view would find nothing left of it. Waits for whoever does so
+        at the moment. Raises TerminalError where there is no such transaction, TransientError where it cannot be had now.
+        """
+        ...
+
+    def unbuffered(self, connection: Any) -> Any:
+        """Return a cursor whose rows come from the server as they are fetched. No other one may be used meanwhile."""
         ...
 
     def interrupt(self, connection: Any) -> None:
@@ -229,11 +251,24 @@ class Dialect(Protocol):
         ...
 
     def key_hash(self, columns: Sequence[SourceColumn]) -> str:
-        """Return SQL for the md5 of a key, 32 lower-case hex digits; ``endpoints/jdbc/keys.py`` says how it is spelled."""
+        """Return SQL for the hash of a key, 32 lower-case hex digits: see ``endpoints/spelling.py``."""
+        ...
+
+    def row_hash(self, columns: Sequence[SourceColumn]) -> str:
+        """Return SQL for the hash of a row over these columns, by the types in which they land: see there."""
+        ...
+
+    def spelled(self, column: SourceColumn, length: int | None = None) -> str:
+        """Return SQL for the spelling of a column, or so many characters of it; NULL for NULL. Groups tell it byte by byte,
+        and it may arrive as bytes, in UTF-8."""
         ...
 
     def hex_number(self, digits: str) -> str:
         """Return SQL for the number spelled by an expression of at most 11 lower-case hex digits."""
+        ...
+
+    def hex_sum(self, digits: str) -> str:
+        """Return SQL for the exact sum of such numbers, however many they are; NULL of none."""
         ...
 
     # Describing

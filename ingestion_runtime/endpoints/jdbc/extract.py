@@ -16,10 +16,12 @@ from ingestion_runtime.endpoints.jdbc.masking import refuse_other_types
 from ingestion_runtime.endpoints.jdbc.meter import ReadMeter
 from ingestion_runtime.endpoints.jdbc.profile import fit
 from ingestion_runtime.endpoints.jdbc.sql import Cursor, bad_values, selection
+from ingestion_runtime.endpoints.jdbc.witness import Witness, refuse_unseen
 from ingestion_runtime.model.endpoint import IngestColumns, OnSplit, Reading, Shape
 from ingestion_runtime.model.errors import IngestionError, OversizedReadError, TerminalError
 from ingestion_runtime.model.privacy import Mask
 from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.model.testimony import Testimony
 
 # As many connections as a reader uses at once where nothing else is configured.
 _MOST_READERS = 4
@@ -31,6 +33,11 @@ class Reader(Protocol):
     @property
     def judges(self) -> bool:
         """Whether a value that cannot land exactly ends a read with an error; otherwise the source is asked before."""
+        ...
+
+    @property
+    def testifies(self) -> bool:
+        """Whether it asks the extract's witness where a read joins no view; in a shared one the extract does."""
         ...
 
     def prepare(self) -> None:
@@ -63,7 +70,7 @@ class JdbcExtract:
     A read that fails for its size is cut in two along ``divided_by`` and tried again; without that column it fails.
     ``confirm`` is called after the last row: it raises where the rows were not read as they stood. ``field_ids`` are
     written into the files, by column name. The reader tells the ``meter`` what it takes. Columns in ``masks`` land as
-    they are in memory, and are written masked, as text.
+    they are in memory, and are written masked, as text. The ``witness`` hears what the source says of the rows.
     """
 
     table: TableSpec
@@ -82,11 +89,22 @@ class JdbcExtract:
     field_ids: Mapping[str, int] = field(default_factory=dict)
     masks: Mapping[str, Mask] = field(default_factory=dict)
     meter: ReadMeter = field(default_factory=ReadMeter, compare=False)
+    witness: Witness | None = field(default=None, compare=False)
 
     @property
     def connections(self) -> int:
         """Over how many connections at once the rows were read; 0 before they were."""
         return self.meter.connections
+
+    @property
+    def testimony(self) -> Testimony | None:
+        """What the source said of the rows; None before they were read, or where nobody demands it."""
+        return None if self.witness is None else self.witness.said
+
+    @property
+    def plain_columns(self) -> tuple[SourceColumn, ...]:
+        """The columns whose values land as they stand at the source."""
+        return tuple(column for column in self.columns if column.name not in self.masks)
 
     @property
     def schema(self) -> pa.Schema:
@@ -143,7 +161,9 @@ class JdbcExtract:
                 discard=self.reader.discard,
                 on_split=self.on_split,
             )
+            self._require_view(snapshot)
             read_divided(steps, self.condition, directory)
+            self._testify(snapshot)
         if self.confirm is not None:
             self.confirm()
 
@@ -164,6 +184,21 @@ class JdbcExtract:
         except OversizedReadError:
             self.meter.go_back(before)
             raise
+
+    def _require_view(self, snapshot: Snapshot) -> None:
+        """Raise TerminalError, before anything is read, where the source could not be asked for its word."""
+        if self.witness is not None and not snapshot.shared and not self.reader.testifies:
+            raise refuse_unseen(self.table, "Spark and this source have no common view")
+
+    def _testify(self, snapshot: Snapshot) -> None:
+        """Ask the source for its word in a view that all connections share; else the reader has done so."""
+        if self.witness is None or not snapshot.shared:
+            return
+        columns = self.plain_columns
+        question = self.witness.question(self.database.dialect, self.table, columns, self.condition)
+        with snapshot.asked() as connection:
+            (answer,) = fetch(connection, question)
+        self.witness.add(self.witness.understand(answer, columns))
 
     def _halve(self, snapshot: Snapshot, condition: str | None) -> tuple[str, str] | str:
         """Return the conditions of two halves, or why there are none."""

@@ -1,10 +1,7 @@
 """Primary keys at the source: fingerprints of hash buckets by one query, and the keys of some buckets.
 
-A key is spelled canonically, so that source and target hash it alike: booleans as true and false, integers and decimals
-as digits (decimals with all digits of their scale), days as YYYY-MM-DD, moments as YYYY-MM-DD HH:MM:SS.ffffff (in UTC
-where they have a zone), bytes as lower-case hex, everything else as its text. Of several columns each is followed by a
-comma, or, where it is text, led by its length in characters and a colon. The md5 of it, in UTF-8, has 32 hex digits:
-12 to 15 are the bucket, 1 to 11 a number.
+Source and target spell and hash a key alike: see ``endpoints/spelling.py``. Digits 12 to 15 of the hash are the bucket, 1
+to 11 a number.
 
 The hash only says where to look. Which keys are gone is decided by the keys themselves, as they land.
 """

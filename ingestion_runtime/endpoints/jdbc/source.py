@@ -17,6 +17,7 @@ from ingestion_runtime.endpoints.jdbc.columns import (
     find_column,
     is_altered,
 )
+from ingestion_runtime.endpoints.jdbc.comparing import ComparedTable, JdbcComparison
 from ingestion_runtime.endpoints.jdbc.cuts import ColumnRows, Extent, key_ranges, line_of, require_line
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialect import RawTable
@@ -27,6 +28,7 @@ from ingestion_runtime.endpoints.jdbc.keys import count_buckets, in_buckets, rea
 from ingestion_runtime.endpoints.jdbc.meter import ReadMeter
 from ingestion_runtime.endpoints.jdbc.profile import take_profiles
 from ingestion_runtime.endpoints.jdbc.sql import Cursor, bounds, in_reread, in_slice, in_window, largest, relation, source
+from ingestion_runtime.endpoints.jdbc.witness import witness_of
 from ingestion_runtime.model.cursor import (
     CursorBounds,
     CursorType,
@@ -157,6 +159,16 @@ class JdbcSource:
         table = replace(self._table, partition_read=None)
         return JdbcExtract(table, keys, in_buckets(self._dialect, keys, buckets), self._database, self._reader)
 
+    def comparable(self) -> JdbcComparison:
+        """Return the rows as they are compared with those of the target."""
+        return JdbcComparison(self._table, self._database, self._compared)
+
+    def _compared(self) -> ComparedTable:
+        known, keys = self._describe_once(), self._table.primary_keys
+        declared = known.snapshot.primary_keys
+        unique = self._table.query_sql is None and bool(declared) and set(declared) <= set(keys)
+        return ComparedTable(known.raw, known.columns, frozenset(known.masks), known.cursor, unique)
+
     def histogram(self, edges: Sequence[int], column: str | None = None) -> tuple[Cell, ...]:
         """Return the rows of each cell (e0, e1], (e1, e2] ... of the cursor, or of another column, by one query.
 
@@ -187,6 +199,7 @@ class JdbcSource:
             missing=self._describe_once().emptied,
             masks=self._describe_once().masks,
             meter=ReadMeter(on_read),
+            witness=witness_of(self._table),
         )
 
     def read_slice(self, piece: Slice, on_split: OnSplit | None = None, on_read: OnRead | None = None) -> JdbcExtract:
@@ -206,6 +219,7 @@ class JdbcSource:
             missing=self._describe_once().emptied,
             masks=self._describe_once().masks,
             meter=ReadMeter(on_read),
+            witness=witness_of(self._table),
         )
 
     def _confirm(self) -> None:

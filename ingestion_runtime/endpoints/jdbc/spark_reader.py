@@ -52,6 +52,7 @@ class SparkReader:
 
     sessions: SessionProvider
     compression: str = "zstd"
+    testifies: ClassVar[bool] = False  # its connections are its own
     judges: ClassVar[bool] = False  # a driver reads 'abc' as 0, and Spark casts
 
     def prepare(self) -> None:

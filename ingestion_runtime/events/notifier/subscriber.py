@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final
 
-from ingestion_runtime.events import types as events
 from ingestion_runtime.events.courier import Courier, finish_all
+from ingestion_runtime.events.event import Emitter, Envelope
 from ingestion_runtime.events.notifier.notice import FailedTable, Notice, RunAbout
 from ingestion_runtime.events.notifier.pace import Pace
 from ingestion_runtime.events.notifier.tally import Tally
 from ingestion_runtime.events.notifier.targets import LogTarget, Target, build_target
-from ingestion_runtime.events.types import Emitter, Envelope
+from ingestion_runtime.events.types.run import RunDone, RunStarted
 from ingestion_runtime.model.errors import IngestionError, InterruptedRunError
 from ingestion_runtime.model.notify import NoticeKind, NotifySpec, NotifyTarget
 
@@ -112,9 +112,9 @@ class NotifierSubscriber:
 
     def _react(self, envelope: Envelope, failures: int, recovered: int) -> Notice | None:
         event, tally = envelope.event, self._tally
-        if isinstance(event, events.RunStarted):
+        if isinstance(event, RunStarted):
             return self._notice(NoticeKind.START)
-        if isinstance(event, events.RunDone):
+        if isinstance(event, RunDone):
             self._over = True
             return self._last(event.exit_code)
         if len(tally.failures) > failures:

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ingestion_runtime.events import types as events
+from ingestion_runtime.events.event import Envelope, Event
 from ingestion_runtime.events.notifier.notice import AtWork, Counts, FailedTable, WellAgain
-from ingestion_runtime.events.types import Envelope, Event
+from ingestion_runtime.events.types.batch import BatchRecovered, SliceProgress, SliceStaged
+from ingestion_runtime.events.types.run import RunStarted
+from ingestion_runtime.events.types.table import TableDone, TableFailed, TableStarted
 from ingestion_runtime.model.errors import InterruptedRunError
 from ingestion_runtime.model.result import TableStatus
 
@@ -23,11 +25,11 @@ class _Work:
     told: bool = False
 
     def follow(self, event: Event, now: float) -> None:
-        if isinstance(event, events.SliceProgress):
+        if isinstance(event, SliceProgress):
             if event.rows == self.reading:
                 return  # a sign of life is no progress
             self.reading = event.rows
-        elif isinstance(event, events.SliceStaged):
+        elif isinstance(event, SliceStaged):
             self.staged, self.reading = self.staged + (0 if event.tombstones else event.rows), 0
         self.moved, self.told = now, False
 
@@ -54,24 +56,24 @@ class Tally:
     def follow(self, envelope: Envelope, now: float) -> None:
         """Count an event."""
         event, table = envelope.event, envelope.table
-        if isinstance(event, events.RunStarted):
+        if isinstance(event, RunStarted):
             self.tables = event.tables
         if table is None:
             return
-        if isinstance(event, events.TableStarted):
+        if isinstance(event, TableStarted):
             self._running[table] = _Work(now, now)
-        elif isinstance(event, events.TableDone):
+        elif isinstance(event, TableDone):
             self._end_well(table, event)
-        elif isinstance(event, events.TableFailed):
+        elif isinstance(event, TableFailed):
             self._fail(table, event)
         elif table in self._running:
-            if isinstance(event, events.BatchRecovered):
+            if isinstance(event, BatchRecovered):
                 self._troubles.setdefault(table, []).append(f"batch {event.batch_id} of an earlier run: {event.how}")
             self._running[table].follow(event, now)
             if envelope.slice is not None:
                 self._running[table].slice = envelope.slice
 
-    def _end_well(self, table: str, event: events.TableDone) -> None:
+    def _end_well(self, table: str, event: TableDone) -> None:
         self._running.pop(table, None)
         self.ends[event.status] += 1
         self._rows_read += event.rows_read
@@ -81,7 +83,7 @@ class Tally:
         if troubles:
             self.recovered.append(WellAgain(table, "; ".join(troubles)))
 
-    def _fail(self, table: str, event: events.TableFailed) -> None:
+    def _fail(self, table: str, event: TableFailed) -> None:
         self._running.pop(table, None)
         self._troubles.pop(table, None)
         if event.exit_code == InterruptedRunError.exit_code:

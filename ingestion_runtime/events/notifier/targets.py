@@ -14,10 +14,11 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ingestion_runtime.events.courier import DeliveryError
+from ingestion_runtime.events.event import Emitter
 from ingestion_runtime.events.notifier.notice import Notice
 from ingestion_runtime.events.notifier.wording import document_of, text_of, title_of
 from ingestion_runtime.events.plain import to_json
-from ingestion_runtime.events.types import Alerted, Emitter, Noticed
+from ingestion_runtime.events.types.run import Alerted, Noticed
 from ingestion_runtime.model.notify import Medium, NotifyTarget
 from ingestion_runtime.model.spec import Secret
 

@@ -196,10 +196,9 @@ def test_required_keys_of_the_runtime_are_required(desk: Any, key: str) -> None:
 @pytest.mark.parametrize(
     ("section", "key"),
     [
-        ("", "maintenance"),
-        ("runtime", "reconciliation_defaults"),
-        ("table", "reconciliation"),
-        ("table", "maintenance"),
+        ("", "metastore_uri"),
+        ("runtime", "finalize_strategy"),
+        ("table", "finalize_strategy"),
     ],
 )
 def test_parts_that_are_not_built_yet_are_told_apart_from_misspellings(desk: Any, section: str, key: str) -> None:

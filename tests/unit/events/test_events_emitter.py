@@ -1,19 +1,28 @@
 """The emitter: one order for everybody, and no subscriber's failure reaches a table."""
 
 import logging
+import pkgutil
 import threading
 from dataclasses import fields
 from datetime import UTC, datetime
+from importlib import import_module
 
 import pytest
 
 from ingestion_runtime.events import types
 from ingestion_runtime.events.emitter import EventEmitter
-from ingestion_runtime.events.types import DuplicatesResolved, Envelope, Event, RowsBeyondNow
+from ingestion_runtime.events.event import Envelope, Event
+from ingestion_runtime.events.types.batch import DuplicatesResolved
+from ingestion_runtime.events.types.run import Heartbeat
+from ingestion_runtime.events.types.source import RowsBeyondNow
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+MODULES = [import_module(f"{types.__name__}.{found.name}") for found in pkgutil.iter_modules(types.__path__)]
 EVENT_TYPES: list[type[Event]] = [
-    kind for kind in vars(types).values() if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+    kind
+    for module in MODULES
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
 ]
 
 
@@ -115,6 +124,8 @@ def test_the_specification_names_are_there() -> None:
         "horizon_held", "horizon_stuck", "horizon_waived",
         "null_cursor_rows", "heartbeat", "staging_cleaned", "notice", "alert",
         "pattern_resolved", "tables_vanished",
+        "maintenance_start", "maintenance_table", "maintenance_done", "table_rebuilt",
+        "recon_start", "recon_check", "recon_difference", "recon_failed", "recon_done",
     }  # fmt: skip
     assert {kind.name for kind in EVENT_TYPES} == expected
-    assert types.Heartbeat in EVENT_TYPES
+    assert Heartbeat in EVENT_TYPES

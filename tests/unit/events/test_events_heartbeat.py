@@ -7,20 +7,13 @@ from datetime import date
 
 import pytest
 
-from ingestion_runtime.events import types
 from ingestion_runtime.events.emitter import EventEmitter
+from ingestion_runtime.events.event import Envelope
 from ingestion_runtime.events.heartbeat import Heartbeat
-from ingestion_runtime.events.types import (
-    Envelope,
-    RunningTable,
-    RunStarted,
-    SliceProgress,
-    SliceStaged,
-    SliceStarted,
-    TableDone,
-    TableFailed,
-    TableStarted,
-)
+from ingestion_runtime.events.types.batch import SliceProgress, SliceStaged, SliceStarted
+from ingestion_runtime.events.types.run import Heartbeat as HeartbeatEvent
+from ingestion_runtime.events.types.run import RunningTable, RunStarted
+from ingestion_runtime.events.types.table import TableDone, TableFailed, TableStarted
 from ingestion_runtime.model.result import TableStatus
 
 
@@ -28,10 +21,10 @@ class Beats:
     """Collects the heartbeats."""
 
     def __init__(self) -> None:
-        self.seen: list[types.Heartbeat] = []
+        self.seen: list[HeartbeatEvent] = []
 
     def handle(self, envelope: Envelope) -> None:
-        if isinstance(envelope.event, types.Heartbeat):
+        if isinstance(envelope.event, HeartbeatEvent):
             self.seen.append(envelope.event)
 
 
@@ -56,7 +49,7 @@ def test_tables_are_counted_and_their_slices_followed(emitter: EventEmitter, bea
     emitter.bind(table="b").emit(TableDone(TableStatus.DONE))
     emitter.bind(table="c").emit(TableFailed("OSError", "gone", "abc", 1))
     heartbeat.beat()
-    assert beats.seen == [types.Heartbeat(5, 1, 1, (RunningTable("a", "0002"), RunningTable("d", None)))]
+    assert beats.seen == [HeartbeatEvent(5, 1, 1, (RunningTable("a", "0002"), RunningTable("d", None)))]
 
 
 def test_the_rows_of_a_table_grow_with_its_slices(emitter: EventEmitter, beats: Beats) -> None:

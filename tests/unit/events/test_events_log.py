@@ -16,18 +16,9 @@ from ingestion_runtime.events.emitter import EventEmitter
 from ingestion_runtime.events.outbox import Outbox
 from ingestion_runtime.events.state_subscriber import StateEventSubscriber, TableIdentity
 from ingestion_runtime.events.structured_log import StructuredLogSubscriber
-from ingestion_runtime.events.types import (
-    Heartbeat,
-    PhaseMarked,
-    RowsSetAside,
-    RunningTable,
-    RunStarted,
-    SliceProgress,
-    TableDone,
-    TableFailed,
-    TableStarted,
-    ToolProgress,
-)
+from ingestion_runtime.events.types.batch import RowsSetAside, SliceProgress
+from ingestion_runtime.events.types.run import Heartbeat, RunningTable, RunStarted
+from ingestion_runtime.events.types.table import PhaseMarked, TableDone, TableFailed, TableStarted, ToolProgress
 from ingestion_runtime.model.batch import TableKey
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.state import Phase, PhaseStatus, StateRecord

@@ -10,19 +10,22 @@ from typing import Any
 
 import pytest
 
-from ingestion_runtime.events import types as events
 from ingestion_runtime.events.emitter import EventEmitter
+from ingestion_runtime.events.event import Envelope
 from ingestion_runtime.events.notifier.notice import AtWork, Counts, FailedTable, Notice, RunAbout, WellAgain
 from ingestion_runtime.events.notifier.pace import Pace
 from ingestion_runtime.events.notifier.subscriber import NotifierSubscriber
 from ingestion_runtime.events.notifier.wording import document_of, spell_seconds, text_of, title_of
 from ingestion_runtime.events.plain import to_json
+from ingestion_runtime.events.types.batch import BatchRecovered, SliceProgress, SliceStaged, SliceStarted
+from ingestion_runtime.events.types.run import Alerted, Noticed, RunDone, RunStarted
+from ingestion_runtime.events.types.table import TableDone, TableFailed, TableStarted
 from ingestion_runtime.model.errors import TransientError
 from ingestion_runtime.model.notify import Medium, NoticeKind, NotifySpec, NotifyTarget
 from ingestion_runtime.model.result import TableStatus
 
 ABOUT = RunAbout("nightly", "run-1", date(2026, 3, 1), "host-1")
-FAILED = events.TableFailed("TerminalError", "shop.orders: no such column. Correct it.", "abc", 1, "Correct it.")
+FAILED = TableFailed("TerminalError", "shop.orders: no such column. Correct it.", "abc", 1, "Correct it.")
 ALL = frozenset(NoticeKind)
 
 
@@ -42,14 +45,14 @@ class Desk:
     def __init__(self, digest: float = 0, failed_before: tuple[str, ...] = (), **spec: Any) -> None:
         target = NotifyTarget("log", Medium.LOG, spec.pop("on", ALL), min_interval_seconds=0)
         self.clock = Clock()
-        self.seen: list[events.Noticed | events.Alerted] = []
+        self.seen: list[Noticed | Alerted] = []
         self.emitter = EventEmitter("run-1", [self])
         self.notifier = NotifierSubscriber(NotifySpec((target,), **spec), ABOUT, digest, self.clock)
         self.notifier.attach(self.emitter, failed_before)
         self.emitter.subscribe(self.notifier)
 
-    def handle(self, envelope: events.Envelope) -> None:
-        if isinstance(envelope.event, events.Noticed | events.Alerted):
+    def handle(self, envelope: Envelope) -> None:
+        if isinstance(envelope.event, Noticed | Alerted):
             self.seen.append(envelope.event)
 
     def end(self) -> list[tuple[str, str]]:
@@ -58,9 +61,9 @@ class Desk:
         return [(event.kind, event.title) for event in self.seen]
 
     def begin(self, *tables: str) -> None:
-        self.emitter.emit(events.RunStarted("nightly", date(2026, 3, 1), len(tables)))
+        self.emitter.emit(RunStarted("nightly", date(2026, 3, 1), len(tables)))
         for table in tables:
-            self.emitter.bind(table=table).emit(events.TableStarted("scd1", "shop"))
+            self.emitter.bind(table=table).emit(TableStarted("scd1", "shop"))
 
 
 @pytest.fixture
@@ -82,15 +85,15 @@ class TestSubscriber:
         at = desk()
         at.begin("shop.orders", "shop.items")
         at.emitter.bind(table="shop.orders").emit(FAILED)
-        at.emitter.bind(table="shop.items").emit(events.TableDone(TableStatus.DONE, rows_read=1200, rows_written=1100))
+        at.emitter.bind(table="shop.items").emit(TableDone(TableStatus.DONE, rows_read=1200, rows_written=1100))
         wait_for(lambda: len(at.seen) == 2)
-        at.emitter.emit(events.RunDone(exit_code=1, seconds=2.0, done=1, failed=1))
+        at.emitter.emit(RunDone(exit_code=1, seconds=2.0, done=1, failed=1))
         assert at.end() == [
             ("start", "nightly: run started, 2 tables"),
             ("failure", "nightly: shop.orders failed"),
             ("end", "nightly: 1 failed of 2 tables in 0.0 s, exit code 1"),
         ]
-        assert [type(event) for event in at.seen] == [events.Noticed, events.Alerted, events.Alerted]
+        assert [type(event) for event in at.seen] == [Noticed, Alerted, Alerted]
         last = at.seen[-1].text
         assert "Run run-1 on host-1, load date 2026-03-01" in last
         assert "1,200 read, 1,100 written" in last
@@ -101,10 +104,10 @@ class TestSubscriber:
         at = desk(failed_before=("shop.orders", "shop.items"), on=frozenset({NoticeKind.RECOVERY}))
         at.begin("shop.orders", "shop.items", "shop.new")
         at.emitter.bind(table="shop.items").emit(replace(FAILED, message="shop.items: again."))
-        at.emitter.bind(table="shop.new").emit(events.BatchRecovered("b1", "gone on with, under its frozen plan"))
-        at.emitter.bind(table="shop.new").emit(events.TableDone(TableStatus.DONE))
+        at.emitter.bind(table="shop.new").emit(BatchRecovered("b1", "gone on with, under its frozen plan"))
+        at.emitter.bind(table="shop.new").emit(TableDone(TableStatus.DONE))
         wait_for(lambda: len(at.seen) == 1)
-        at.emitter.bind(table="shop.orders").emit(events.TableDone(TableStatus.UNCHANGED))
+        at.emitter.bind(table="shop.orders").emit(TableDone(TableStatus.UNCHANGED))
         assert [title for _, title in at.end()] == [
             "nightly: shop.new is well again",
             "nightly: shop.orders is well again",
@@ -117,11 +120,11 @@ class TestSubscriber:
         at = desk(stall_seconds=100, on=frozenset({NoticeKind.STALL}))
         at.begin("shop.orders", "shop.items")
         table = at.emitter.bind(table="shop.orders", slice="b/00000")
-        table.emit(events.SliceProgress(0, rows=500, bytes=1, seconds=1))
+        table.emit(SliceProgress(0, rows=500, bytes=1, seconds=1))
         for seconds, moving, told in ((90, 500, 0), (20, 500, 1), (60, 500, 1), (60, 900, 1), (110, 900, 2), (1, 900, 2)):
             at.clock.now += seconds
-            at.emitter.bind(table="shop.items").emit(events.SliceStarted(0))
-            table.emit(events.SliceProgress(0, rows=moving, bytes=1, seconds=1))
+            at.emitter.bind(table="shop.items").emit(SliceStarted(0))
+            table.emit(SliceProgress(0, rows=moving, bytes=1, seconds=1))
             at.notifier.tick()
             wait_for(lambda told=told: len(at.seen) >= told)  # type: ignore[misc]
         assert [title for _, title in at.end()] == [
@@ -134,13 +137,13 @@ class TestSubscriber:
         """With how many tables are complete, which are at work, and how many rows they have read."""
         at = desk(digest=300, on=frozenset({NoticeKind.DIGEST}))
         at.begin("shop.orders", "shop.items")
-        at.emitter.bind(table="shop.items").emit(events.TableDone(TableStatus.DONE, rows_read=10))
-        at.emitter.bind(table="shop.orders", slice="b/00000").emit(events.SliceStaged(0, rows=700, bytes=1, seconds=1))
+        at.emitter.bind(table="shop.items").emit(TableDone(TableStatus.DONE, rows_read=10))
+        at.emitter.bind(table="shop.orders", slice="b/00000").emit(SliceStaged(0, rows=700, bytes=1, seconds=1))
         for seconds, told in ((299, 0), (1, 1), (100, 1), (200, 2)):
             at.clock.now += seconds
             at.notifier.tick()
             wait_for(lambda told=told: len(at.seen) >= told)  # type: ignore[misc]
-        at.emitter.emit(events.RunDone(exit_code=0, seconds=700))
+        at.emitter.emit(RunDone(exit_code=0, seconds=700))
         at.clock.now += 1000
         at.notifier.tick()
         assert [title for _, title in at.end()] == [
@@ -159,8 +162,8 @@ class TestSubscriber:
         """Whoever stopped the run knows; the end says how many tables it concerned."""
         at = desk()
         at.begin("shop.orders")
-        at.emitter.bind(table="shop.orders").emit(events.TableFailed("InterruptedRunError", "stopped", "a", 130))
-        at.emitter.emit(events.RunDone(exit_code=130, seconds=1, interrupted=1))
+        at.emitter.bind(table="shop.orders").emit(TableFailed("InterruptedRunError", "stopped", "a", 130))
+        at.emitter.emit(RunDone(exit_code=130, seconds=1, interrupted=1))
         assert [kind for kind, _ in at.end()] == ["start", "end"]
         assert at.seen[-1].title == "nightly: 1 interrupted of 1 table in 0.0 s, exit code 130"
 

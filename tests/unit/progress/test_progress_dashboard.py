@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ingestion_runtime.events.types import Heartbeat, SliceProgress, SliceStarted
+from ingestion_runtime.events.types.batch import SliceProgress, SliceStarted
+from ingestion_runtime.events.types.run import Heartbeat
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.progress.dashboard import dashboard, waiting_screen
 from ingestion_runtime.progress.health import Moment

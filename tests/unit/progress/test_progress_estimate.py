@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion_runtime.events.types import SliceProgress, SliceStarted
+from ingestion_runtime.events.types.batch import SliceProgress, SliceStarted
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.progress.estimate import Estimate, estimate
 from ingestion_runtime.progress.health import Moment, Mood, judge_health

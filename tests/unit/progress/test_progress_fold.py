@@ -9,22 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion_runtime.events.types import (
-    BatchRecovered,
-    DeletesFound,
-    EngineChosen,
-    Heartbeat,
-    HorizonWaived,
-    PhaseMarked,
-    PlanMade,
-    RowsBeyondNow,
-    RunningTable,
-    SliceProgress,
-    SliceStaged,
-    SliceStarted,
-    TableDone,
-    TableStarted,
-)
+from ingestion_runtime.events.types.batch import BatchRecovered, DeletesFound, SliceProgress, SliceStaged, SliceStarted
+from ingestion_runtime.events.types.run import Heartbeat, RunningTable
+from ingestion_runtime.events.types.source import HorizonWaived, RowsBeyondNow
+from ingestion_runtime.events.types.table import EngineChosen, PhaseMarked, PlanMade, TableDone, TableStarted
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.state import Phase, PhaseStatus
 from ingestion_runtime.progress.documents import run_document

@@ -10,7 +10,8 @@ import pytest
 
 from ingestion_runtime.endpoints.parquet import ParquetTarget
 from ingestion_runtime.events.emitter import EventEmitter
-from ingestion_runtime.events.types import BatchPublished, Envelope, Event, PublishRetried
+from ingestion_runtime.events.event import Envelope, Event
+from ingestion_runtime.events.types.batch import BatchPublished, PublishRetried
 from ingestion_runtime.model.batch import Batch, Publication, Receipt, WriteMode
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import (

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from ingestion_runtime.model.batch import Lease, TableKey
-from ingestion_runtime.model.errors import TransientError
+from ingestion_runtime.model.errors import LeaseHeldError, TransientError
 from ingestion_runtime.model.state import Holder
-from ingestion_runtime.state.leases import LeaseKeeper
+from ingestion_runtime.state.leases import LeaseKeeper, Patience
 
 KEY = TableKey("lake", "shop", "orders")
 HOLDER = Holder("run-1", "here", 1, 1.0)
@@ -22,7 +22,11 @@ class Leases:
     renewed: int = 0
     released: list[Lease] = field(default_factory=list)
 
+    held_by: list[str] = field(default_factory=list)
+
     def acquire_lease(self, key: TableKey, holder: Holder, floor: int) -> Lease:
+        if self.held_by:
+            raise LeaseHeldError("it is held.", remedy="Wait.", run_id=self.held_by.pop(0))
         return Lease(key, holder.run_id, floor + 1, taken_over=False)
 
     def renew_lease(self, _lease: Lease) -> bool:
@@ -128,3 +132,56 @@ def test_the_thread_renews_until_it_is_stopped_and_releases_nothing(leases: Leas
     time.sleep(0.05)
     assert leases.renewed == seen
     assert leases.released == []
+
+
+class TestPatience:
+    """A lease that a living run holds: maintenance is waited for, other runs only by maintenance."""
+
+    def keeper(self, leases: Leases, clock: Clock) -> LeaseKeeper:
+        return LeaseKeeper(leases, HOLDER, clock=clock)  # type: ignore[arg-type]
+
+    def patience(self, clock: Clock, *, seconds: float = 60, for_all: bool = False, gives_up: bool = False) -> Patience:
+        def pause(wanted: float) -> bool:
+            clock.now += wanted
+            return gives_up
+
+        return Patience(seconds, pause, for_all)
+
+    def test_maintenance_is_waited_for(self, leases: Leases) -> None:
+        """Until it gives the lease back."""
+        clock = Clock()
+        leases.held_by = ["maintenance-20260701T020000-0badca"] * 5
+        assert self.keeper(leases, clock).hold(KEY, 7, self.patience(clock)).token == 8
+        assert 1 <= clock.now < 5
+
+    def test_it_is_not_waited_for_longer_than_that(self, leases: Leases) -> None:
+        """Then the holder is named, as ever."""
+        clock = Clock()
+        leases.held_by = ["maintenance-x"] * 1000
+        with pytest.raises(LeaseHeldError):
+            self.keeper(leases, clock).hold(KEY, 0, self.patience(clock))
+        assert 60 <= clock.now < 61
+
+    @pytest.mark.parametrize("holder", ["20260701T020000-0badca", "", "nightly-maintenance-"])
+    def test_another_run_is_not_waited_for_by_a_run(self, leases: Leases, holder: str) -> None:
+        """It may take hours: exit code 4, at once."""
+        clock = Clock()
+        leases.held_by = [holder]
+        with pytest.raises(LeaseHeldError):
+            self.keeper(leases, clock).hold(KEY, 0, self.patience(clock))
+        assert clock.now == 0
+
+    def test_it_is_waited_for_by_maintenance(self, leases: Leases) -> None:
+        """Which has time."""
+        clock = Clock()
+        leases.held_by = ["20260701T020000-0badca"] * 3
+        assert self.keeper(leases, clock).hold(KEY, 0, self.patience(clock, for_all=True)).token == 1
+
+    @pytest.mark.parametrize(("seconds", "gives_up"), [(0, False), (60, True)])
+    def test_who_will_not_wait_is_told_at_once(self, leases: Leases, seconds: float, gives_up: bool) -> None:
+        """No patience is configured, or the run was asked to stop."""
+        clock = Clock()
+        leases.held_by = ["maintenance-x"] * 9
+        with pytest.raises(LeaseHeldError):
+            self.keeper(leases, clock).hold(KEY, 0, self.patience(clock, seconds=seconds, gives_up=gives_up))
+        assert len(leases.held_by) >= 8 - gives_up

@@ -42,7 +42,7 @@ from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import (
     resolution,
     unseen_horizon,
 )
-from ingestion_runtime.endpoints.jdbc.dialects.mysql_keys import key_hash
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_spelling import key_hash, row_hash, spelled
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_streamer import MySQLStreamer
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_types import MEASURES, land, land_as
 from ingestion_runtime.endpoints.jdbc.pool import is_quiet
@@ -93,10 +93,14 @@ class MySQL:
     shows_transactions: bool = True
     #: Whether the server can be asked to spell whole rows; tried out on MariaDB.
     spells_lines: bool = True
+    #: Whether a transaction can keep one view for all of its statements.
+    freezes: bool = True
     default_port: int = 3306
 
     shares_snapshots: ClassVar[bool] = False
     streams: ClassVar[bool] = True
+    # A LIMIT would keep values from being computed twice, and put a copy of all rows on the server's disk instead.
+    fence: ClassVar[str] = ""
     hashes_in_reads: ClassVar[bool] = True
     lone_session: ClassVar[str | None] = None
     measures: ClassVar[Measures] = MEASURES
@@ -154,7 +158,8 @@ class MySQL:
 
     def stream(self, connection: ConnectionSpec) -> Streamer:
         opened = self.connect(connection)
-        return MySQLStreamer(opened, lambda: _end_query(opened), lines=self.spells_lines)
+        freeze = partial(self.freeze, opened)
+        return MySQLStreamer(opened, lambda: _end_query(opened), freeze, lines=self.spells_lines)
 
     def scan_parts(self, connection: Any, table: TableSpec, condition: str | None, parts: int) -> tuple[str, ...]:  # noqa: ARG002
         return ()  # each connection would read a state of its own
@@ -164,6 +169,22 @@ class MySQL:
 
     def hold_snapshot(self, connection: Any) -> str | None:  # noqa: ARG002 - a view of its own is all a connection can have
         return None
+
+    def freeze(self, connection: Any, source: str) -> None:
+        if not self.freezes:
+            raise TerminalError(
+                f"{self.name} has no transaction in which several statements see one state: its rows cannot be compared.",
+                remedy="Leave the table out with --only-tables.",
+            )
+        fetch(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        fetch(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        # Locks it against being emptied or altered; what was, after the snapshot, is an error that is worth a retry.
+        fetch(connection, f"SELECT 1 {source} LIMIT 1")
+
+    def unbuffered(self, connection: Any) -> Any:
+        from pymysql.cursors import SSCursor  # as above
+
+        return connection.cursor(SSCursor)
 
     def interrupt(self, connection: Any) -> None:
         _end_query(connection)
@@ -231,8 +252,19 @@ class MySQL:
     def key_hash(self, columns: Sequence[SourceColumn]) -> str:
         return key_hash(columns, [self.quote(column.name) for column in columns])
 
+    def row_hash(self, columns: Sequence[SourceColumn]) -> str:
+        return row_hash(columns, [self.quote(column.name) for column in columns])
+
+    def spelled(self, column: SourceColumn, length: int | None = None) -> str:
+        value = spelled(column, self.quote(column.name))
+        # As bytes: collations fold letters.
+        return f"CAST({value if length is None else f'SUBSTR({value}, 1, {length})'} AS BINARY)"
+
     def hex_number(self, digits: str) -> str:
         return f"CAST(CONV({digits}, 16, 10) AS UNSIGNED)"
+
+    def hex_sum(self, digits: str) -> str:
+        return f"sum({self.hex_number(digits)})"
 
     def column(self, raw: RawColumn) -> SourceColumn:
         return land(raw, self.quote(raw.name))

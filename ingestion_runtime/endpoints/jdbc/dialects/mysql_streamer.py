@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from ingestion_runtime.endpoints.jdbc.columns import SourceColumn
-from ingestion_runtime.endpoints.jdbc.dialect import Rows
+from ingestion_runtime.endpoints.jdbc.dialect import Rows, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import mark_own
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_stream import stream_rows
 
 _BATCH_ROWS = 65_536
@@ -14,12 +15,16 @@ _BATCH_ROWS = 65_536
 class MySQLStreamer:
     """Implements ``Streamer`` over one of the dialect's own connections; ``interrupt`` ends what it runs.
 
-    ``lines`` is for servers that spell whole rows as ``mysql_stream`` asks them to.
+    ``freeze`` starts a transaction that sees one state of what ``FROM ... WHERE ...`` reads. ``lines`` is for servers that
+    spell whole rows as ``mysql_stream`` asks them to.
     """
 
-    def __init__(self, connection: Any, interrupt: Callable[[], None], *, lines: bool) -> None:
+    def __init__(
+        self, connection: Any, interrupt: Callable[[], None], freeze: Callable[[str], None], *, lines: bool
+    ) -> None:
         self._connection = connection
         self._interrupt = interrupt
+        self._freeze = freeze
         self._lines = lines
         self._running = ExitStack()
 
@@ -30,6 +35,11 @@ class MySQLStreamer:
         stream = stream_rows(self._connection, sql, _BATCH_ROWS, batch_bytes=batch_bytes, lines=self._lines)
         reader = self._running.enter_context(stream)
         return Rows(reader.schema, iter(reader))
+
+    def testify(self, source: str, question: str) -> Sequence[Any]:
+        self._freeze(source)
+        (answer,) = fetch(self._connection, mark_own(question))
+        return answer
 
     def cancel(self) -> None:
         self._interrupt()

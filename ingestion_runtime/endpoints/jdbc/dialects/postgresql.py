@@ -29,14 +29,14 @@ from ingestion_runtime.endpoints.jdbc.dialects.postgresql_catalog import (
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_design import describe_designs, describe_server
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_errors import classify, with_state
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_horizon import own_name, read_horizon, resolution
-from ingestion_runtime.endpoints.jdbc.dialects.postgresql_keys import key_hash
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_names import quoted, text
+from ingestion_runtime.endpoints.jdbc.dialects.postgresql_spelling import key_hash, row_hash, spelled
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_stream import PostgresStreamer, storage_ranges, stream_fault
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_types import MEASURES, land, land_as
 from ingestion_runtime.endpoints.jdbc.pool import is_quiet
 from ingestion_runtime.endpoints.jdbc.sql import source
 from ingestion_runtime.model.cursor import CursorType, Watermark
-from ingestion_runtime.model.errors import IngestionError
+from ingestion_runtime.model.errors import IngestionError, TransientError
 from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.schema import Listing
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
@@ -59,6 +59,17 @@ _UNHURRIED = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _PATIENCE = "SELECT pg_catalog.set_config('lock_timeout', '300s', false) WHERE current_setting('lock_timeout') = '0'"
 _LOCAL_NOW = "now() AT TIME ZONE (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone')"
 
+# Relations of which a transaction's view knows another file than there is now: it holds locks on them, so that this stays.
+# Some of the catalog have the number 0 for theirs, which is kept elsewhere.
+_REWRITTEN = """
+SELECT 1 FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
+WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
+  AND c.relfilenode NOT IN (0, pg_catalog.pg_relation_filenode(c.oid))
+LIMIT 1
+"""
+_FREEZES = 5
+_BATCH = 10_000
+
 _QUOTED_OR_MARK = re.compile(
     r"""\b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | (\$\w*\$).*?\1 | --[^\n]* | /\*.*?\*/ | \?""",
     re.DOTALL | re.VERBOSE,
@@ -79,6 +90,7 @@ class PostgreSQL:
     name: ClassVar[str] = "postgresql"
     shares_snapshots: ClassVar[bool] = True
     streams: ClassVar[bool] = True
+    fence: ClassVar[str] = "OFFSET 0"
     hashes_in_reads: ClassVar[bool] = True
     # The statement's view is taken when it is executed: its locks, which it got when it was parsed and planned, are older.
     lone_session: ClassVar[str | None] = (
@@ -158,6 +170,28 @@ class PostgreSQL:
         join = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {text(snapshot)}"
         return f"{join}; {_UNHURRIED}; {_LOCK_WAIT}; {_SESSION}"
 
+    def freeze(self, connection: Any, source: str) -> None:
+        for _ in range(_FREEZES):
+            self.hold_snapshot(connection)
+            # The locks are younger than the view: what was emptied or rewritten in between is another file by now.
+            self.hold_relations(connection, f"SELECT 1 {source}")
+            if not fetch(connection, _REWRITTEN):
+                return
+            connection.rollback()
+        raise TransientError(
+            "A table that is read was emptied or rewritten again and again while a view of it was being taken.",
+            remedy="Run the same command again.",
+        )
+
+    def unbuffered(self, connection: Any) -> Any:
+        # All rows are fetched: a plan that gives the first ones soon would give the last ones late.
+        fetch_nothing = connection.cursor()
+        fetch_nothing.execute("SET LOCAL cursor_tuple_fraction = 1")
+        fetch_nothing.close()
+        opened = connection.cursor(name="ingest_rows")
+        opened.itersize = _BATCH
+        return opened
+
     def interrupt(self, connection: Any) -> None:
         connection.cancel()
 
@@ -223,8 +257,18 @@ class PostgreSQL:
     def key_hash(self, columns: Sequence[SourceColumn]) -> str:
         return key_hash(columns, [self.quote(column.name) for column in columns])
 
+    def row_hash(self, columns: Sequence[SourceColumn]) -> str:
+        return row_hash(columns, [self.quote(column.name) for column in columns])
+
+    def spelled(self, column: SourceColumn, length: int | None = None) -> str:
+        value = spelled(column, self.quote(column.name))
+        return f'({value if length is None else f"substr({value}, 1, {length})"}) COLLATE "C"'
+
     def hex_number(self, digits: str) -> str:
         return f"('x' || {digits})::bit(44)::bigint"
+
+    def hex_sum(self, digits: str) -> str:
+        return f"sum({self.hex_number(digits)})"
 
     def column(self, raw: RawColumn) -> SourceColumn:
         return land(raw, self.quote(raw.name))

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from threading import Lock
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import SourceColumn
 from ingestion_runtime.endpoints.jdbc.dialect import Fault, Rows, fetch
+from ingestion_runtime.model.errors import TerminalError
 
 # Every expression that is read gives a built-in type. By default the driver would first read the types of every column
 # of the database: 0.1 s a connection in an empty one, minutes in one with a million columns.
@@ -67,6 +68,12 @@ class PostgresStreamer:
         stream, _ = statement.execute_query()
         self._reader = AdbcRecordBatchReader._import_from_c(stream.address)
         return Rows(self._reader.schema, self._batches(self._reader))
+
+    def testify(self, source: str, question: str) -> NoReturn:  # noqa: ARG002 - the protocol's
+        raise TerminalError(
+            "A read of PostgreSQL that joins no view has none that another statement could see.",
+            remedy="Set max_connections to 3 at least, and read no foreign tables.",
+        )
 
     def cancel(self) -> None:
         with self._lock:

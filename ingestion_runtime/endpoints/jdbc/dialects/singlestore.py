@@ -12,4 +12,5 @@ SINGLESTORE = MySQL(
     transactions=None,
     shows_transactions=False,
     spells_lines=False,
+    freezes=False,
 )

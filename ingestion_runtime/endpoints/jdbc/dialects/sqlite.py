@@ -29,7 +29,15 @@ from ingestion_runtime.endpoints.jdbc.dialect import (
 )
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_catalog import list_relations
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_design import describe_designs, describe_server
-from ingestion_runtime.endpoints.jdbc.dialects.sqlite_keys import hex_number, key_hash, register
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_spelling import (
+    hex_number,
+    hex_sum,
+    key_hash,
+    outspoken,
+    register,
+    row_hash,
+    spelled,
+)
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_stream import OpenedFile, SQLiteStreamer
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import (
     MEASURES,
@@ -76,6 +84,7 @@ class SQLite:
     name: ClassVar[str] = "sqlite"
     shares_snapshots: ClassVar[bool] = False
     streams: ClassVar[bool] = True
+    fence: ClassVar[str] = "LIMIT -1"
     hashes_in_reads: ClassVar[bool] = False
     lone_session: ClassVar[str | None] = None
     measures: ClassVar[Measures] = MEASURES
@@ -115,6 +124,14 @@ class SQLite:
 
     def hold_snapshot(self, connection: Any) -> str | None:  # noqa: ARG002 - a held view would block the file's writers
         return None
+
+    def freeze(self, connection: Any, source: str) -> None:
+        fetch(connection, "BEGIN")
+        # Which takes the view. Without a write-ahead log writers wait with their commit until it ends.
+        fetch(connection, f"SELECT 1 {source} LIMIT 1")
+
+    def unbuffered(self, connection: Any) -> Any:
+        return connection.cursor()
 
     def interrupt(self, connection: Any) -> None:
         connection.interrupt()
@@ -186,8 +203,18 @@ class SQLite:
     def key_hash(self, columns: Sequence[SourceColumn]) -> str:
         return key_hash(columns, [self.quote(column.name) for column in columns])
 
+    def row_hash(self, columns: Sequence[SourceColumn]) -> str:
+        return row_hash(columns, [self.quote(column.name) for column in columns])
+
+    def spelled(self, column: SourceColumn, length: int | None = None) -> str:
+        value = spelled(column, self.quote(column.name))
+        return outspoken(column, value if length is None else f"substr({value}, 1, {length})")
+
     def hex_number(self, digits: str) -> str:
         return hex_number(digits)
+
+    def hex_sum(self, digits: str) -> str:
+        return hex_sum(digits)
 
     def column(self, raw: RawColumn) -> SourceColumn:
         return land(raw, self.quote(raw.name))

@@ -80,6 +80,11 @@ class SQLiteStreamer:
         makers = [_maker(column, kind, self._encoding) for column, kind in zip_longest(columns, kinds)]
         return Rows(schema, _batches(cursor, schema, makers, batch_bytes))
 
+    def testify(self, source: str, question: str) -> Sequence[Any]:  # noqa: ARG002 - the question takes the view
+        self._connection.execute("BEGIN")
+        answer: Sequence[Any] = self._connection.execute(question).fetchone()
+        return answer
+
     def cancel(self) -> None:
         self._connection.interrupt()
 
@@ -87,6 +92,8 @@ class SQLiteStreamer:
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
             cursor.close()
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         self._connection.close()

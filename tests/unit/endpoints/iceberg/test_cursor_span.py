@@ -5,6 +5,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from pyiceberg.conversions import to_bytes
@@ -21,7 +22,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from ingestion_runtime.endpoints.iceberg.cursor_span import CursorSpan
+from ingestion_runtime.endpoints.iceberg.cursor_span import DUCKDB, CursorSpan
 from ingestion_runtime.model.cursor import CursorType, Span, Watermark
 from ingestion_runtime.model.errors import TerminalError
 
@@ -128,6 +129,19 @@ def test_values_above_the_low_end_up_to_the_high_one_lie_in_the_span(case: str) 
     found = span(kind, landed, *ends)
     assert found.mask(values).to_pylist() == inside
     assert found.condition() == condition
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_duckdb_finds_the_same_values_by_its_own_sql(case: str) -> None:
+    """In a column whose name needs quoting."""
+    kind, landed, ends, values, inside, _ = CASES[case]
+    condition = span(kind, landed, *ends).condition(DUCKDB)
+
+    with duckdb.connect() as sql:
+        sql.register("rows", pa.table({NAME: values, "place": range(len(values))}))
+        found = sql.sql(f"SELECT place FROM rows WHERE {condition} ORDER BY place").fetchall()
+
+    assert [place for (place,) in found] == [place for place, is_inside in enumerate(inside) if is_inside]
 
 
 @pytest.mark.parametrize("case", list(CASES))

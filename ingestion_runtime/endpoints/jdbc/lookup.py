@@ -1,0 +1,80 @@
+"""A few rows of a source, looked up by the values of some columns and landed in memory as a run would land them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from ingestion_runtime.endpoints.jdbc.columns import SourceColumn
+from ingestion_runtime.endpoints.jdbc.dialect import Dialect
+from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
+from ingestion_runtime.endpoints.jdbc.landed_rows import LandedRows
+from ingestion_runtime.endpoints.jdbc.sql import extraction, selection
+from ingestion_runtime.model.cursor import CursorType, Watermark
+
+_BATCH_BYTES = 2**20
+
+
+def look_up(extract: JdbcExtract, condition: str, limit: int) -> pa.Table:
+    """Return at most ``limit`` rows of an extract that fulfil a condition, by one statement in a view of its own.
+
+    Raises TerminalError for a value that cannot land, and what the source raises.
+    """
+    dialect, database = extract.database.dialect, extract.database
+    columns = [replace(column, select=column.stream or column.select) for column in extract.columns]
+    statement = f"{extraction(dialect, extract.table, columns, condition)} LIMIT {limit}"
+    asked = selection(dialect, extract.table, extract.columns, condition)
+    with database.snapshot(asked) as snapshot, database.stream(snapshot.join) as streamer:
+        rows = streamer.run(statement, extract.columns, _BATCH_BYTES)
+        landed = LandedRows(extract, rows.schema)
+        return pa.Table.from_batches([landed.land(batch) for batch in rows.batches], landed.schema)
+
+
+def holding(dialect: Dialect, parts: Sequence[tuple[SourceColumn, Any]]) -> str:
+    """Return the condition for rows that hold these landed values (None: NULL).
+
+    Numbers, days and texts are compared by literals, which an index serves; more rows than wanted may fulfil it, where a
+    collation finds texts equal that are not. Everything else is compared by its md5, for which all rows are looked at.
+    """
+    return " AND ".join(f"({_holds(dialect, column, value)})" for column, value in parts) or "1 = 1"
+
+
+def _holds(dialect: Dialect, column: SourceColumn, value: Any) -> str:
+    name = dialect.quote(column.name)
+    if value is None:
+        return f"{name} IS NULL"
+    literal = _literal(dialect, column, value)
+    if literal is not None:
+        return f"{name} = {literal}"
+    digest = hashlib.md5(_spell(value).encode(), usedforsecurity=False).hexdigest()
+    return f"{dialect.key_hash([column])} = '{digest}'"
+
+
+def _literal(dialect: Dialect, column: SourceColumn, value: Any) -> str | None:
+    """Return a value as SQL that the engine compares with the column rightly, None where it has no such spelling."""
+    kind, cursors = column.lands_as, column.cursors
+    if CursorType.INT in cursors:
+        return dialect.literal(Watermark(CursorType.INT, str(int(value))), column)
+    if CursorType.DATE in cursors and pa.types.is_date(kind):
+        return dialect.literal(Watermark(CursorType.DATE, value.isoformat()), column)
+    if CursorType.TEXT in cursors and "\0" not in value:
+        return dialect.literal(Watermark(CursorType.TEXT, value), column)
+    if pa.types.is_decimal(kind):
+        return f"CAST('{value:f}' AS DECIMAL({kind.precision},{kind.scale}))"
+    return f"({float(value)!r})" if pa.types.is_floating(kind) else None
+
+
+def _spell(value: Any) -> str:
+    """Return a value as keys are spelled; see ``keys.py``."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        plain = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        return plain.isoformat(sep=" ", timespec="microseconds")
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,112 @@
+"""One table looked at from all sides. Nothing is changed, and no lease is needed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ingestion_runtime.maintenance.retention import RawWork, find_raw_work
+from ingestion_runtime.maintenance.workshop import Piece, Workshop
+from ingestion_runtime.model.batch import Batch, Receipt, TableKey
+from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.spec import Configuration, TableSpec
+from ingestion_runtime.model.state import LeaseHeld, TableHead
+from ingestion_runtime.model.target import TargetHead
+from ingestion_runtime.model.upkeep import Survey
+from ingestion_runtime.provenance.chain import Chain, read_chain
+from ingestion_runtime.staging import PendingSlice
+
+T = TypeVar("T")
+
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TableLook:
+    """Where a table stands.
+
+    ``head`` is what the target says of itself (None: there is no table) and ``survey`` what lies around it; ``columns`` are
+    those of the table (None: it has none that bind). ``known``, ``opened`` and ``lease`` are the state's; ``unreadable``
+    says what of it cannot be read.
+    """
+
+    head: TargetHead | None
+    survey: Survey | None
+    columns: tuple[str, ...] | None
+    chain: Chain
+    raw: RawWork
+    staged: tuple[PendingSlice, ...]
+    known: TableHead | None
+    opened: Batch | None
+    lease: LeaseHeld | None
+    unreadable: str | None
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt that the table carries."""
+        return self.head.receipt if self.head else None
+
+
+def look_at(shop: Workshop, piece: Piece) -> TableLook:
+    """Return where a table stands now; raises what target, raw and state raise where they cannot be reached or read.
+
+    A table that moves meanwhile is looked at again: files that were named a moment ago may be gone.
+    """
+    for _ in range(_TRIES - 1):
+        shop.check()
+        stood = piece.target.location()
+        try:
+            return _look_once(shop, piece)
+        except Exception:
+            if piece.target.location() == stood:
+                raise
+    return _look_once(shop, piece)
+
+
+def _look_once(shop: Workshop, piece: Piece) -> TableLook:
+    key, table = piece.key, piece.table
+    # Before the target: a run that is at work publishes first and records it then, so the state is never found ahead.
+    known, opened, unreadable = _remembered(shop, key)
+    head = piece.target.head()
+    receipt = head.receipt if head else None
+    chain = read_chain(piece.raw, receipt)
+    columns = piece.target.columns()
+    return TableLook(
+        head=head,
+        survey=piece.upkeep.survey(),
+        columns=None if columns is None else tuple(columns.names),
+        chain=chain,
+        raw=find_raw_work(
+            piece.raw,
+            chain,
+            receipt,
+            opened.id if opened else None,
+            table.maintenance,
+            shop.clock().timestamp(),
+            published=is_published(shop.configuration, table),
+        ),
+        staged=shop.staging.pending(table),
+        known=known,
+        opened=opened,
+        lease=shop.store.load_leases([key]).get(key),
+        unreadable=unreadable,
+    )
+
+
+def is_published(configuration: Configuration, table: TableSpec) -> bool:
+    """Whether batches of a table go into a target, and not into raw alone."""
+    return table.mode != "full" or configuration.runtime.finalize_full_refresh
+
+
+def _remembered(shop: Workshop, key: TableKey) -> tuple[TableHead | None, Batch | None, str | None]:
+    """Return the head and the open batch that the state knows, and what of them cannot be read."""
+    problems: list[str] = []
+
+    def load(ask: Callable[[Sequence[TableKey]], Mapping[TableKey, T]]) -> T | None:
+        try:
+            return ask([key]).get(key)
+        except TerminalError as error:
+            problems.append(error.message)
+            return None
+
+    known, opened = load(shop.store.load_heads), load(shop.store.load_open_batches)
+    return known, opened, " ".join(problems) or None

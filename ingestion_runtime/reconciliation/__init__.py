@@ -1,0 +1,1 @@
+"""Source and target compared where they are: counts, keys, checksums, and the keys that differ."""

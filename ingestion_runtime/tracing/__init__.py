@@ -1,0 +1,1 @@
+"""What became of one key on its way from the source into the target."""

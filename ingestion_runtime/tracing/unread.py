@@ -1,0 +1,80 @@
+"""Rows at the source that the target does not have, or has otherwise: what the window says of their cursor."""
+
+from ingestion_runtime.model.cursor import CursorType
+from ingestion_runtime.tracing.case import AGAIN, CORRECT, Case
+from ingestion_runtime.tracing.cause import Cause, Verdict
+from ingestion_runtime.tracing.evidence import Reach
+from ingestion_runtime.tracing.values import apart
+
+
+def not_reached(case: Case) -> Verdict | None:
+    """Return why a row is not read, or not yet; None where it lies below the watermark, or nobody knows."""
+    window = case.found.window
+    match window.reach:
+        case Reach.READS:
+            return _not_yet(case)
+        case Reach.HELD:
+            words = f"{case.lead}: its row ({case.cursor}) waits above the horizon: {window.held_by}"
+            remedy = "It is read once that transaction has ended; if nobody will end it, end it at the source."
+            return case.unequal(Cause.HELD_BY_HORIZON, words, remedy)
+        case Reach.BEYOND:
+            words = f"{case.lead}: its {case.cursor} is later than the source's own now"
+            return case.unequal(Cause.BEYOND_NOW, words, "It is read once its time has come; or correct the value.")
+        case Reach.IGNORED:
+            words = f"{case.lead}: its {case.table.incremental_column} is NULL, and null_cursor is ignore"
+            remedy = 'Give it a value at the source or in query_sql, or set "null_cursor": "read".'
+            return case.unequal(Cause.NULL_CURSOR_IGNORED, words, remedy)
+        case Reach.INITIAL:
+            first = case.table.initial_watermark
+            words = f"{case.lead}: its {case.cursor} is at or below initial_watermark {first.literal if first else ''}"
+            remedy = f"Lower initial_watermark or leave it out, and read the table anew with {case.reload}."
+            return case.unequal(Cause.BELOW_INITIAL_WATERMARK, words, remedy)
+    return None
+
+
+def _not_yet(case: Case) -> Verdict:
+    window = case.found.window
+    mark = window.watermark.literal if window.watermark else "not there yet"
+    words = f"{case.lead}: its row ({case.cursor}) has not been read yet, the watermark is {mark}"
+    stopped = window.refusal or case.failure
+    if stopped:
+        return case.unequal(Cause.RUN_FAILED, f"{words}, and {stopped}", CORRECT)
+    return case.unequal(Cause.NOT_READ_YET, f"{words}; the next run reads it", AGAIN)
+
+
+def too_late(case: Case) -> Verdict | None:
+    """Return since when a row below the watermark is too late; None where it does not lie there."""
+    window = case.found.window
+    if window.reach is not Reach.BELOW or window.watermark is None:
+        return None
+    mark, cursor = window.watermark, case.rows[0].cursor
+    if window.changed:
+        return case.absent(
+            Cause.SETTINGS_CHANGED,
+            f"it lies below the watermark {mark.literal}, and what is read has changed since that was reached:"
+            f" {'; '.join(window.changed)}",
+            f"Restore the former settings, or replace the table with {case.reload}.",
+        )
+    measured = cursor is not None and cursor.type is mark.type and cursor.type is not CursorType.TEXT
+    late = f" by {apart(mark, cursor)}" if measured and cursor is not None else ""
+    lag = f", where the lag begins at {window.reread_from.literal}" if window.reread_from else ""
+    read = f"; batch {window.covered_by} had read that window without it" if window.covered_by else ""
+    return case.absent(
+        Cause.LATE_BEYOND_LAG,
+        f"it came too late: its {case.cursor} lies below the watermark {mark.literal}{late}{lag}{read}",
+        f"Read its window again with --start-date, and raise the lag of {case.table.name} above that delay; a cursor that"
+        " the clock of an application sets needs one.",
+    )
+
+
+def changed_unseen(case: Case) -> Verdict | None:
+    """Return that a change did not move the cursor; None where the row lies above the watermark."""
+    window = case.found.window
+    if window.reach is not Reach.BELOW or window.watermark is None:
+        return None
+    words = f"{case.lead}: it was changed without a cursor that moved: {case.cursor} is not above the watermark"
+    remedy = (
+        f"Let every change move {case.table.incremental_column} (a trigger), widen the lag, read its window again with"
+        " --start-date, or use mode full."
+    )
+    return case.unequal(Cause.CHANGE_WITHOUT_CURSOR, f"{words} {window.watermark.literal}", remedy)
