@@ -15,7 +15,7 @@ from ingestion_runtime.maintenance.judging import (
     stale_branches,
 )
 from ingestion_runtime.maintenance.looking import TableLook, look_at
-from ingestion_runtime.maintenance.report import Action, ActionKind, Finding, counted, some
+from ingestion_runtime.maintenance.report import Action, ActionKind, Figures, Finding, counted, some
 from ingestion_runtime.maintenance.retention import Remains
 from ingestion_runtime.maintenance.workshop import Piece, Workshop
 from ingestion_runtime.model.batch import Batch, PublishedMark
@@ -35,6 +35,7 @@ class Upkeep:
         self._piece = piece
         self._emitter = shop.emitter.bind(table=piece.table.name)
         self.findings: tuple[Finding, ...] = ()
+        self.figures: Figures | None = None
         self.actions: list[Action] = []
         self.remarks: list[str] = []
         self.held_by: str | None = None
@@ -44,6 +45,7 @@ class Upkeep:
         """Do what is to be done. Raises what stopped it; what was done before stands."""
         look = self._look()
         self.findings = find_all(self._piece.table, look, self._shop.owner, self._shop.clock())
+        self.figures = look.figures
         self.has_data = look.survey is not None or bool(look.chain.links)
         self._refuse(look)
         raced = look.survey is not None and look.survey.wants_rewrite and not self._rewrite_beside()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ingestion_runtime.maintenance.report import Figures
 from ingestion_runtime.maintenance.retention import RawWork, find_raw_work
 from ingestion_runtime.maintenance.workshop import Piece, Workshop
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey
@@ -44,6 +45,27 @@ class TableLook:
     def receipt(self) -> Receipt | None:
         """The receipt that the table carries."""
         return self.head.receipt if self.head else None
+
+    @property
+    def figures(self) -> Figures | None:
+        """How the table lies there; None where there is none."""
+        found = self.survey
+        if found is None:
+            return None
+        return Figures(
+            data_files=found.data.files,
+            data_bytes=found.data.size,
+            small_files=found.small.files,
+            delete_files=found.deletes.files,
+            dead_rows=found.dead_rows,
+            snapshots=found.snapshots,
+            oldest_snapshot=found.oldest,
+            references=len(found.references),
+            orphans=len(found.orphans),
+            orphan_bytes=sum(orphan.size for orphan in found.orphans),
+            raw_batches=len(self.chain.links),
+            raw_earlier=len(self.chain.earlier),
+        )
 
 
 def look_at(shop: Workshop, piece: Piece) -> TableLook:

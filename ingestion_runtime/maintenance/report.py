@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -132,8 +133,32 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """How a table lay there at the beginning, whether there is anything to do or not.
+
+    ``data_files`` with ``data_bytes`` are those that readers read; ``delete_files`` hide ``dead_rows`` of theirs (None:
+    nobody counted). ``references`` are branches and tags. ``orphans`` are files that nothing names, young ones included.
+    ``raw_batches`` are those of which the table consists, ``raw_earlier`` those that no rebuild needs any more.
+    """
+
+    data_files: int
+    data_bytes: int
+    small_files: int
+    delete_files: int
+    dead_rows: int | None
+    snapshots: int
+    oldest_snapshot: datetime | None
+    references: int
+    orphans: int
+    orphan_bytes: int
+    raw_batches: int
+    raw_earlier: int
+
+
+@dataclass(frozen=True, slots=True)
 class TableReport:
-    """One table. ``status`` is how it ended, None in a dry run, which says how it ``would``.
+    """One table. ``status`` is how it ended, None in a dry run, which says how it ``would``. ``figures`` None: there was
+    nothing to look at.
 
     ``held_by``: the run whose lease was waited for in vain; what needs the lease was left for the next time. ``rebuild``:
     what a rebuild found and did.
@@ -143,6 +168,7 @@ class TableReport:
     target: str
     status: Status | None
     would: Status | None = None
+    figures: Figures | None = None
     findings: tuple[Finding, ...] = ()
     actions: tuple[Action, ...] = ()
     remarks: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from rich.text import Text
 from ingestion_runtime.documents import dump_document
 from ingestion_runtime.maintenance.report import (
     DOCUMENT_VERSION,
+    Figures,
     Finding,
     FindingKind,
     Housekeeping,
@@ -46,7 +47,7 @@ _HARMLESS = frozenset(
 )
 _FILE_WIDTH = 160  # where no terminal says how wide it is
 _UNIT = 1024
-_HEADERS = ("table", "status", "findings", "done", "bytes", "seconds")
+_HEADERS = ("table", "status", "files", "size", "snapshots", "findings", "done", "bytes", "seconds")
 
 
 def report_document(report: MaintenanceReport) -> dict[str, Any]:
@@ -94,12 +95,19 @@ def _overview(tables: Sequence[TableReport]) -> Table:
         shown.add_row(
             Text(table.table),
             Text(status, _STYLES[status]),
+            *map(Text, _lies(table.figures)),
             Text(str(len(table.findings))),
             Text(str(len(table.actions))),
             Text(size_text(moved) if moved else ""),
             Text(f"{table.seconds:.1f}"),
         )
     return shown
+
+
+def _lies(figures: Figures | None) -> tuple[str, str, str]:
+    if figures is None:
+        return "", "", ""
+    return f"{figures.data_files:,}", size_text(figures.data_bytes), f"{figures.snapshots:,}"
 
 
 def _tell_table(console: Console, table: TableReport) -> None:

@@ -84,6 +84,7 @@ class _Work:
             told = replace(
                 told,
                 status=_status(upkeep.actions, has_data=upkeep.has_data),
+                figures=upkeep.figures,
                 findings=upkeep.findings,
                 actions=tuple(upkeep.actions),
                 remarks=tuple(upkeep.remarks),
@@ -94,9 +95,8 @@ class _Work:
     def _look(self, piece: Piece) -> TableReport:
         shop, look = self._shop, look_at(self._shop, piece)
         findings = find_all(self._table, look, shop.owner, shop.clock())
-        return TableReport(
-            self._table.name, str(piece.key), None, foresee(self._table, look, shop.owner, shop.clock()), findings
-        )
+        would = foresee(self._table, look, shop.owner, shop.clock())
+        return TableReport(self._table.name, str(piece.key), None, would, look.figures, findings)
 
 
 def _status(actions: Sequence[Action], *, has_data: bool) -> Status:

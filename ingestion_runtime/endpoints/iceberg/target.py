@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.engine import EngineChoice, EngineSwitch
+from ingestion_runtime.endpoints.iceberg.branching import BranchedWriting, live_rows
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
 from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey, WriteMode
-from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT, NEXT_PREFIX
+from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT
 from ingestion_runtime.model.errors import OutgrownError, PublishRaceError, TerminalError
 from ingestion_runtime.model.spec import Deletes, Engine, TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, Written
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
-    from pyiceberg.table.snapshots import Summary
 
     from ingestion_runtime.endpoints.iceberg.attempts import Pending
     from ingestion_runtime.endpoints.iceberg.creation import Creation
@@ -48,7 +48,7 @@ class IcebergTarget:
         self._catalog = catalog
         self._table = table
         self._identifier = catalog.identifier(table)
-        self._writer = writer
+        self._branches = BranchedWriting(table, writer, self._existing)
         self._switch = switch
         self._tools = tools
         self._most_rewritten = most_rewritten
@@ -84,7 +84,7 @@ class IcebergTarget:
         if table is None or snapshot is None:
             return None
         if not self._catalog.local:
-            return None if snapshot.summary is None else _live_rows(snapshot.summary)
+            return None if snapshot.summary is None else live_rows(snapshot.summary)
         if any(field.name == DELETED_AT for field in table.schema().fields):
             return int(table.scan(row_filter=IsNull(term=Reference(DELETED_AT)), selected_fields=(DELETED_AT,)).count())
         return count_rows(table, snapshot)
@@ -200,79 +200,7 @@ class IcebergTarget:
         if self._creation is not None:
             create(self._catalog.pyiceberg(), self._creation)
             self._creation = None
-        branch = f"ingest_{batch.id}_{attempt}"
-        self._writer.create_branch(branch, head.snapshot)
-        columns = tuple(field.name for field in self._existing().schema().fields)
-        if batch.write in _ADDING and head.snapshot is not None:
-            return self._add_with_spark(batch, branch, payload, columns, head.snapshot)
-        merge = batch.write is WriteMode.MERGE and head.snapshot is not None
-        counts = self._writer.write(batch, branch, payload, columns, merge=merge)
-        snapshot, summary = self._written_snapshot(branch)
-        moved = sum(int(summary[name] or 0) for name in _CHANGES)
-        total = _live_rows(summary)
-        found = total if batch.write is WriteMode.MERGE else counts.keys
-        buries = merge and payload.deleted > 0 and head.snapshot is not None
-        return Written(
-            branch=branch,
-            base=head.snapshot,
-            snapshot=snapshot,
-            rows=counts.rows,
-            keys=counts.keys,
-            found=self._writer.count_touched(branch) if merge else found,
-            null_keys=counts.null_keys,
-            total=total,
-            # A row that is marked as deleted is written anew, but nobody would call it a row that was brought.
-            added=int(summary["added-records"] or 0) - (payload.deleted if self._table.deletes is Deletes.SOFT else 0),
-            changed=batch.write is WriteMode.REPLACE or moved > 0,
-            buried=self._writer.count_buried(branch, payload) if buries else None,
-            replaced=tuple(c.removeprefix(NEXT_PREFIX) for c in columns if c.startswith(NEXT_PREFIX)),
-        )
-
-    def _add_with_spark(self, batch: Batch, branch: str, payload: Payload, columns: tuple[str, ...], base: str) -> Written:
-        from ingestion_runtime.endpoints.iceberg.cursor_span import CursorSpan
-
-        inside = None
-        if batch.write is WriteMode.OVERWRITE:
-            schema, cursor = self._existing().schema(), self._table.incremental_column or ""
-            inside = CursorSpan(batch.plan.span, schema, cursor).condition()
-        added = self._writer.add(branch, payload, columns, inside)
-        snapshot, summary = self._written_snapshot(branch)
-        _, stood = self._snapshot_of(int(base))
-        return Written(
-            branch=branch,
-            base=base,
-            snapshot=snapshot,
-            rows=added.rows,
-            keys=added.rows,
-            found=added.found,
-            null_keys=0,
-            total=_live_rows(summary) if inside is None else added.total,
-            added=int(summary["added-records"] or 0),
-            changed=bool(added.rows or added.removed),
-            before=_live_rows(stood) if inside is None else added.before,
-            removed=added.removed,
-        )
-
-    def _written_snapshot(self, branch: str) -> "tuple[str, Summary]":
-        """Return the snapshot at which a branch stands, and what its summary says."""
-        ref = self._existing().metadata.refs.get(branch)
-        if ref is None:
-            raise TerminalError(
-                f"{self._table.name}: the branch {branch} disappeared while it was written.",
-                remedy="Something else removes branches of this table; stop it and run again.",
-                branch=branch,
-            )
-        return self._snapshot_of(ref.snapshot_id)
-
-    def _snapshot_of(self, number: int) -> "tuple[str, Summary]":
-        snapshot = self._existing().snapshot_by_id(number)
-        if snapshot is None or snapshot.summary is None:
-            raise TerminalError(
-                f"{self._table.name}: snapshot {number} disappeared while the table was written.",
-                remedy="Something else expires snapshots of this table; stop it and run again.",
-                snapshot=number,
-            )
-        return str(number), snapshot.summary
+        return self._branches.write(batch, f"ingest_{batch.id}_{attempt}", payload, head.snapshot)
 
     def discard(self, branch: str) -> None:
         """Drop a branch or what waits; see ``TargetTable.discard``. What cannot be dropped now the next run finds."""
@@ -428,8 +356,3 @@ class IcebergTarget:
 
 _DISCARD_TRIES = 5
 _ADDING = (WriteMode.APPEND, WriteMode.OVERWRITE)
-_CHANGES = ("added-records", "deleted-records", "added-position-deletes", "removed-position-deletes")
-
-
-def _live_rows(summary: "Summary") -> int:
-    return int(summary["total-records"] or 0) - int(summary["total-position-deletes"] or 0)

@@ -10,6 +10,7 @@ from ingestion_runtime.maintenance.report import (
     Action,
     ActionKind,
     Failure,
+    Figures,
     Finding,
     FindingKind,
     Housekeeping,
@@ -21,6 +22,7 @@ from ingestion_runtime.maintenance.report import (
 )
 from ingestion_runtime.maintenance.screens import print_report, report_document, size_text
 
+FIGURES = Figures(9, 9000, 9, 0, 0, 3, None, 2, 0, 0, 3, 0)
 HOSTILE = "shop.[red]o'rd\"ers[/] :smile: \u00e9\u4e2d"
 
 
@@ -49,15 +51,16 @@ def test_a_dry_run_tells_what_would_be_and_an_upkeep_what_was() -> None:
     """What was found and seen to is not told twice."""
     small = Finding(FindingKind.SMALL_FILES, "9 of 9 data files below 32 MiB", apply=True, count=9, bytes=9000)
     loose = Finding(FindingKind.RAW_LOOSE, "1 raw batch without a receipt", count=1)
-    looked = TableReport("a.b", "lake:a.b", None, Status.REWRITTEN, (small, loose))
+    looked = TableReport("a.b", "lake:a.b", None, Status.REWRITTEN, FIGURES, (small, loose))
     text = shown(report(looked, mode=Mode.DRY_RUN, housekeeping=Housekeeping(5, 2, 2048)))
     assert "nothing was changed" in text
+    assert "9  8.8 KiB          3" in text  # files, size, snapshots
     assert "  apply 9 of 9 data files below 32 MiB (8.8 KiB)" in text
     assert "rewritten" in text
     assert "5 rows of the state that nobody needs may go" in text
     assert "2 old log files (2.0 KiB) may go" in text
     action = Action(ActionKind.REWRITE, "9 files written anew as 1, with 7 rows", 9, 9000, 0.5)
-    kept = TableReport("a.b", "lake:a.b", Status.REWRITTEN, None, (small, loose), (action,), ("lease held by run x",))
+    kept = TableReport("a.b", "lake:a.b", Status.REWRITTEN, None, None, (small, loose), (action,), ("lease held by run x",))
     text = shown(report(kept, housekeeping=Housekeeping(0, 1, 10)))
     assert "data files below" not in text
     assert "  look  1 raw batch without a receipt" in text
