@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from ingestion_runtime.endpoints.factory import EndpointFactory, Endpoints, engine_facts
 from ingestion_runtime.model.errors import IngestionError, InterruptedRunError, TransientError
-from ingestion_runtime.model.spec import Configuration, TableSpec
+from ingestion_runtime.model.privacy import Privacy
+from ingestion_runtime.model.spec import Configuration, TableSpec, reading
 from ingestion_runtime.model.target import TargetHead
 from ingestion_runtime.provenance.chain import Chain, read_chain
 from ingestion_runtime.provenance.findings import Finding, Hindrance, Kind, ProofStatus, TableProof, judge, stopped
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _LOOKS = 3
 _MOST_HASHERS = 8
 _INTERRUPT_SECONDS = 0.1
+# Settings by which batches become rows: which of them share a key, and which of these is the newest.
+_MERGING = ("primary_keys", "incremental_column", "incr_col_type")
 
 #: Names what a table's proof raised.
 Classify = Callable[[Exception, str], IngestionError]
@@ -203,6 +206,9 @@ class Proving:
             return None, (), (Hindrance("rows were not compared (--files-only)", wished=True),)
         if head is None or head.snapshot is None or not chain.links:
             return None, (), ()
+        if changed := self._merged_otherwise(table, head):
+            told = f"its rows were merged by other settings than those of now: {', '.join(changed)}"
+            return None, (), (Hindrance(told),)
         from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
         from ingestion_runtime.provenance.proving import RowProver
         from ingestion_runtime.provenance.testimony import check_testimonies
@@ -224,6 +230,13 @@ class Proving:
         said = check_testimonies(self._session, (*chain.earlier, *chain.links), checked.aside, damaged)
         proof = RowProver(self._session, self._wishes.examples).prove(table, published, chain, damaged)
         return proof.rows, (*said, *proof.findings), proof.unseen
+
+    def _merged_otherwise(self, table: TableSpec, head: TargetHead) -> tuple[str, ...]:
+        # Without the marks of masks, whose salt is not needed.
+        plain = replace(table, privacy=Privacy())
+        now = dict(reading(plain, self._configuration.connection(table.connection)))
+        former = dict(head.receipt.reading) if head.receipt else {}
+        return tuple(name for name in _MERGING if former.get(name, now[name]) != now[name])
 
     def _check_interrupted(self, table: TableSpec) -> None:
         if self._interrupted.is_set():

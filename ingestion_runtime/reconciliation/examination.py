@@ -79,6 +79,7 @@ class Examination:
         return stand
 
     def _compare(self, stand: Stand) -> TableReport:
+        self._require_cursor(stand)
         pairing = pair_columns(self._table, self._sides.source.columns(), stand.columns, self._sides.describe())
         with ExitStack() as stack:
             # The target is pinned before the source is looked at: what the source changed since lies above the watermark.
@@ -93,6 +94,18 @@ class Examination:
                 self._make(check, comparison) for check in self._asked.checks or self._table.reconciliation.checks
             )
         return self._told(stand, pairing, left_out, checks)
+
+    def _require_cursor(self, stand: Stand) -> None:
+        """Raise TerminalError where the watermark was reached by another cursor: it says nothing of this one's rows."""
+        if self._table.mode == "full" or stand.receipt is None or stand.receipt.watermark is None:
+            return
+        if "incremental_column" in self._changed(stand.receipt):
+            raise TerminalError(
+                f"{self._table.name}: incremental_column is {self._table.incremental_column}, and its watermark was reached by"
+                " another one.",
+                remedy="Restore incremental_column, or start over with --reload.",
+                table=self._table.name,
+            )
 
     def _make(self, check: Check, comparison: Comparison) -> CheckResult:
         self._asked.stop()

@@ -6,7 +6,7 @@ from ingestion_runtime.tracing.cause import Cause, Verdict
 from ingestion_runtime.tracing.evidence import Era, Place, Sighting
 from ingestion_runtime.tracing.pending import on_its_way
 from ingestion_runtime.tracing.standing import filtered
-from ingestion_runtime.tracing.unread import not_reached, too_late
+from ingestion_runtime.tracing.unread import not_reached, too_late, unfit
 
 
 def absent(case: Case) -> Verdict | None:
@@ -129,13 +129,8 @@ def _removed(case: Case, gone: Era) -> Verdict:
 
 
 def _unread(case: Case) -> Verdict | None:
-    unfit = case.found.source.unfit
-    if unfit is not None:
-        return case.absent(
-            Cause.CANNOT_LAND,
-            f"its row holds a value that cannot land: {unfit}",
-            "Correct it at the source, exclude the row with source_filter, or cast the column in query_sql.",
-        )
+    if case.found.source.unfit is not None:
+        return unfit(case, case.found.source.unfit)
     if case.incremental:
         return not_reached(case) or too_late(case)
     if case.failure:

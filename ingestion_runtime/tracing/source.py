@@ -96,15 +96,23 @@ class SourceLook:
         except TerminalError as error:
             # Some value of the row cannot land; that the row is there can be seen all the same.
             unfit = error.message.rstrip(".")
-            known = {part.column for part in self._wanted.key} | {self._table.incremental_column}
-            narrow = replace(extract, columns=tuple(c for c in extract.columns if c.name in known), missing=())
-            found = look_up(narrow, self._condition(), _MOST_ROWS)
+            found = self._narrowly(extract)
         self._refuse_many(found.num_rows)
         listed = found.to_pylist()
         rows = [row for row in listed if self._is_wanted(row)]
         others = [row for row in listed if not self._is_wanted(row)]
         near = {", ".join(repr(show(row[part.column])) for part in self._wanted.key) for row in others}
         return self._ordered(rows), tuple(sorted(near))[:_MOST_NEAR], unfit
+
+    def _narrowly(self, extract: JdbcExtract) -> pa.Table:
+        """Return keys and cursors, or keys alone where the cursor is what cannot land."""
+        keys = {part.column for part in self._wanted.key}
+        known = keys | {self._table.incremental_column}
+        try:
+            narrow = replace(extract, columns=tuple(c for c in extract.columns if c.name in known), missing=())
+            return look_up(narrow, self._condition(), _MOST_ROWS)
+        except TerminalError:
+            return look_up(replace(extract, columns=self._of_keys(), missing=()), self._condition(), _MOST_ROWS)
 
     def _refuse_many(self, rows: int) -> None:
         if rows == _MOST_ROWS:

@@ -5,14 +5,15 @@ from ingestion_runtime.tracing.case import AGAIN, CORRECT, Case, moment
 from ingestion_runtime.tracing.cause import Cause, Verdict
 from ingestion_runtime.tracing.evidence import Era, Place, Sighting
 from ingestion_runtime.tracing.pending import on_its_way
-from ingestion_runtime.tracing.unread import changed_unseen, not_reached, too_late
+from ingestion_runtime.tracing.unread import changed_unseen, not_reached, too_late, unfit
 
 
 def standing(case: Case) -> Verdict | None:
     """Return why the row that readers see is there, and whether it is what the source has."""
     if not case.rows:
         return _without_source(case)
-    if case.found.compared and not case.found.differing:
+    # Of a row that cannot land not all columns were compared.
+    if case.found.compared and not case.found.differing and case.found.source.unfit is None:
         return _equal(case)
     return _unequal(case)
 
@@ -108,6 +109,8 @@ def _unequal(case: Case) -> Verdict | None:
     pending = on_its_way(case)
     if pending is not None:
         return pending
+    if case.found.source.unfit is not None:
+        return unfit(case, case.found.source.unfit)
     if case.incremental:
         # Without a key nothing is changed, only missing.
         return not_reached(case) or (changed_unseen if case.table.primary_keys else too_late)(case)

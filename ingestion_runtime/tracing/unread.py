@@ -7,6 +7,15 @@ from ingestion_runtime.tracing.evidence import Reach
 from ingestion_runtime.tracing.values import apart
 
 
+def unfit(case: Case, reason: str) -> Verdict:
+    """Return that a value of the row cannot land."""
+    return case.absent(
+        Cause.CANNOT_LAND,
+        f"its row holds a value that cannot land: {reason}",
+        "Correct it at the source, exclude the row with source_filter, or cast the column in query_sql.",
+    )
+
+
 def not_reached(case: Case) -> Verdict | None:
     """Return why a row is not read, or not yet; None where it lies below the watermark, or nobody knows."""
     window = case.found.window

@@ -165,4 +165,6 @@ def show(value: Any) -> str:
         return "NULL"
     spelled = value.hex() if isinstance(value, bytes) else str(value)
     spelled = repr(spelled)[1:-1] if not spelled.isprintable() else spelled
+    if not spelled or spelled != spelled.strip():
+        spelled = f"'{spelled}'"  # blanks at an end, which else nobody would see
     return spelled if len(spelled) <= _SHOWN else f"{spelled[: _SHOWN - 3]}..."
