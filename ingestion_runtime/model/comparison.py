@@ -183,24 +183,26 @@ class SourceView(Protocol):
 class Scope:
     """Which rows of a source take part, besides what its table's settings say.
 
-    ``receipt`` None: all of them. ``fingerprint`` is that of the receipt's re-read set as the same view has it now.
+    ``receipt`` None: all of them. ``fingerprint`` is that of the receipt's re-read set as the same view has it now;
+    ``reread`` is that set as the settings of now have it.
     """
 
     receipt: Receipt | None
     fingerprint: Fingerprint | None = None
+    reread: ReRead | None = None
 
     @property
     def unsettled(self) -> ReRead | None:
         """The re-read set, where it is not as it was when the watermark was reached.
 
-        A receipt without a fingerprint (a window that held a part of the set was read again) says nothing of rows at the
-        watermark itself.
+        A receipt without a fingerprint (rows were deleted, or a window that held a part of the set was read again) says
+        nothing of its rows: the next run looks at them all.
         """
         if self.receipt is None or self.receipt.watermark is None:
             return None
         known = self.receipt.fingerprint
         if known is None:
-            return ReRead(self.receipt.watermark, self.receipt.watermark, nulls=True)
+            return self.reread or ReRead(self.receipt.watermark, self.receipt.watermark, nulls=True)
         return None if self.fingerprint == known else known.subject
 
 
@@ -211,8 +213,13 @@ class ComparableSource(Protocol):
         """Return the columns as they land now, without those that are kept out of the lake or masked."""
         ...
 
-    def view(self, basis: Basis, receipt: Receipt | None) -> AbstractContextManager[SourceView]:
-        """Open one view of the source, with the rows up to the receipt's watermark (None: all rows)."""
+    def view(
+        self, basis: Basis, receipt: Receipt | None, reread: ReRead | None = None
+    ) -> AbstractContextManager[SourceView]:
+        """Open one view of the source, with the rows up to the receipt's watermark (None: all rows).
+
+        ``reread`` is what the next run looks at again (None: the rows at the watermark itself).
+        """
         ...
 
 

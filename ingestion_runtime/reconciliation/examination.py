@@ -10,10 +10,12 @@ from ingestion_runtime.events.event import Emitter
 from ingestion_runtime.events.types.reconciliation import ReconChecked, ReconDiffered
 from ingestion_runtime.model.batch import Receipt
 from ingestion_runtime.model.comparison import ComparableSource, LeftOut, Stand, TargetRows
+from ingestion_runtime.model.cursor import ReRead
 from ingestion_runtime.model.errors import ConfigError, TerminalError, TransientError
 from ingestion_runtime.model.reconciliation import Check
 from ingestion_runtime.model.schema import TableSnapshot
 from ingestion_runtime.model.spec import Deletes, TableSpec
+from ingestion_runtime.planning.reread import reread_set
 from ingestion_runtime.reconciliation.checks import Comparison, SkippedError, judge
 from ingestion_runtime.reconciliation.columns import Pairing, pair_columns
 from ingestion_runtime.reconciliation.report import CheckResult, Finding, KeyFault, Moment, Status, TableReport, Trouble
@@ -26,12 +28,14 @@ _SHOWN: Final = 20  # in an event: the report lists more
 @dataclass(frozen=True, slots=True)
 class Sides:
     """Both ends of a table. ``describe`` returns the source's columns with the names under which they were known before;
-    ``reading`` is what decides now which rows are read (see ``spec.reading``)."""
+    ``reading`` is what decides now which rows are read (see ``spec.reading``), ``lag`` how far below the watermark the next
+    run looks again, as the cursor counts it."""
 
     source: ComparableSource
     describe: Callable[[], TableSnapshot]
     target: TargetRows
     reading: tuple[tuple[str, str], ...]
+    lag: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Examination:
         pairing = pair_columns(self._table, self._sides.source.columns(), stand.columns, self._sides.describe())
         with ExitStack() as stack:
             # The target is pinned before the source is looked at: what the source changed since lies above the watermark.
-            view = stack.enter_context(self._sides.source.view(pairing.basis, stand.receipt))
+            view = stack.enter_context(self._sides.source.view(pairing.basis, stand.receipt, self._reread(stand)))
             left_out = view.left_out
             keys = view.left_out_keys() if pairing.basis.keys and _has_newer(left_out) else None
             unsettled = view.scope.unsettled if self._table.mode == "append" else None
@@ -94,6 +98,11 @@ class Examination:
                 self._make(check, comparison) for check in self._asked.checks or self._table.reconciliation.checks
             )
         return self._told(stand, pairing, left_out, checks)
+
+    def _reread(self, stand: Stand) -> ReRead | None:
+        if self._table.mode == "full" or stand.receipt is None:
+            return None
+        return reread_set(stand.receipt.watermark, self._sides.lag, nulls=True)
 
     def _require_cursor(self, stand: Stand) -> None:
         """Raise TerminalError where the watermark was reached by another cursor: it says nothing of this one's rows."""

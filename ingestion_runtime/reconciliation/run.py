@@ -23,6 +23,7 @@ from ingestion_runtime.model.privacy import Privacy
 from ingestion_runtime.model.reconciliation import Check
 from ingestion_runtime.model.schema import TableSnapshot
 from ingestion_runtime.model.spec import Configuration, Engine, TableSpec, reading
+from ingestion_runtime.planning.reread import effective_lag
 from ingestion_runtime.reconciliation.examination import Asked, Examination, Sides
 from ingestion_runtime.reconciliation.report import Report, Status, TableReport, Trouble, exit_code
 from ingestion_runtime.tools.class_data import class_data_options
@@ -168,7 +169,8 @@ class _Run:
         asked = Asked(request.checks, request.most_keys, request.show_values, self._raise_if_stopped)
         # Without the marks of masks: these columns are not compared, and their salt is not needed.
         now = reading(replace(table, privacy=Privacy()), request.configuration.connection(table.connection))
-        return Examination(table, Sides(source.comparable(), describe, rows, now), asked, emitter)
+        lag = effective_lag(table, None, request.configuration.runtime.lag_seconds)
+        return Examination(table, Sides(source.comparable(), describe, rows, now, lag), asked, emitter)
 
     def _raise_if_stopped(self) -> None:
         if self.stopped.is_set():

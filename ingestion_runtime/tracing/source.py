@@ -92,7 +92,7 @@ class SourceLook:
     def _rows(self, extract: JdbcExtract) -> tuple[tuple[SourceRow, ...], tuple[str, ...], str | None]:
         unfit = None
         try:
-            found = look_up(extract, self._condition(), _MOST_ROWS)
+            found = look_up(extract, self._condition(), _MOST_ROWS, self._by_source())
         except TerminalError as error:
             # Some value of the row cannot land; that the row is there can be seen all the same.
             unfit = error.message.rstrip(".")
@@ -104,13 +104,18 @@ class SourceLook:
         near = {", ".join(repr(show(row[part.column])) for part in self._wanted.key) for row in others}
         return self._ordered(rows), tuple(sorted(near))[:_MOST_NEAR], unfit
 
+    def _by_source(self) -> SourceColumn | None:
+        """Return the cursor where only the source knows which of two values is the later one."""
+        is_text = self._table.incr_col_type is CursorType.TEXT
+        return self._columns.get(self._table.incremental_column or "") if is_text else None
+
     def _narrowly(self, extract: JdbcExtract) -> pa.Table:
         """Return keys and cursors, or keys alone where the cursor is what cannot land."""
         keys = {part.column for part in self._wanted.key}
         known = keys | {self._table.incremental_column}
         try:
             narrow = replace(extract, columns=tuple(c for c in extract.columns if c.name in known), missing=())
-            return look_up(narrow, self._condition(), _MOST_ROWS)
+            return look_up(narrow, self._condition(), _MOST_ROWS, self._by_source())
         except TerminalError:
             return look_up(replace(extract, columns=self._of_keys(), missing=()), self._condition(), _MOST_ROWS)
 

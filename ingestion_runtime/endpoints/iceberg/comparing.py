@@ -62,8 +62,18 @@ class IcebergStands:
                 raise self.moved(f"the column {field.name} was changed")
         return table
 
-    def is_gone(self, snapshot: str | None) -> bool:
-        """Whether the snapshot was expired by now."""
+    @contextmanager
+    def watched(self, stand: Stand) -> Iterator[None]:
+        """Turn an error into TransientError where the snapshot was expired meanwhile, whose files are gone as well: then
+        nothing is broken."""
+        try:
+            yield
+        except IngestionError as error:
+            if isinstance(error, TransientError) or not self._is_gone(stand.snapshot):
+                raise
+            raise self.moved(f"snapshot {stand.snapshot} was expired") from error
+
+    def _is_gone(self, snapshot: str | None) -> bool:
         table = self._load()
         return table is None or (snapshot is not None and table.snapshot_by_id(int(snapshot)) is None)
 
@@ -119,15 +129,10 @@ class LocalIcebergRows:
         table = self._stands.at(stand)
         try:
             source = _source(table, stand, unsettled, self._table.incremental_column)
-            with duck_rows(self._sql, source, basis, left_out) as rows:
+            with self._stands.watched(stand), duck_rows(self._sql, source, basis, left_out) as rows:
                 yield rows
         except UnfitSnapshot as unfit:
             raise self._unfit(unfit.reason) from unfit
-        except IngestionError as error:
-            # Files of a snapshot that was expired meanwhile are gone as well: then nothing is broken.
-            if not isinstance(error, TransientError) and self._stands.is_gone(stand.snapshot):
-                raise self._stands.moved(f"snapshot {stand.snapshot} was expired") from error
-            raise
 
     def _unfit(self, reason: str) -> UnfitEngineError:
         return UnfitEngineError(

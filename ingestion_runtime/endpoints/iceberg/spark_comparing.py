@@ -14,7 +14,7 @@ from ingestion_runtime.endpoints.iceberg.writer import quote
 from ingestion_runtime.model.columns import DELETED_AT
 from ingestion_runtime.model.comparison import Basis, ComparedRows, Stand
 from ingestion_runtime.model.cursor import ReRead
-from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
+from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.tools.hdfs import storage_fault
 from ingestion_runtime.tools.spark import TableSession
@@ -67,13 +67,8 @@ class SparkIcebergRows:
             conditions.append(f"{quote(DELETED_AT)} IS NULL")
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         spark.sql(f"SELECT * FROM ({rows}){where}").createOrReplaceTempView(_LIVING)
-        try:
+        with self._stands.watched(stand):
             yield SqlRows(_SparkEngine(spark, left_out, self._table.name), basis)
-        except IngestionError as error:
-            # Files of a snapshot that was expired meanwhile are gone as well: then nothing is broken.
-            if not isinstance(error, TransientError) and self._stands.is_gone(stand.snapshot):
-                raise self._stands.moved(f"snapshot {stand.snapshot} was expired") from error
-            raise
 
 
 def _settled(subject: ReRead, schema: "Schema", cursor: str | None) -> str:

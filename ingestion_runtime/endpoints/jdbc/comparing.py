@@ -26,7 +26,7 @@ from ingestion_runtime.model.comparison import (
     RowBucket,
     Scope,
 )
-from ingestion_runtime.model.cursor import Fingerprint
+from ingestion_runtime.model.cursor import Fingerprint, ReRead
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import TableSpec
 
@@ -59,7 +59,7 @@ class JdbcComparison:
         return arrow_schema(column for column in known.columns if column.name not in known.masked)
 
     @contextmanager
-    def view(self, basis: Basis, receipt: Receipt | None) -> Iterator["JdbcView"]:
+    def view(self, basis: Basis, receipt: Receipt | None, reread: ReRead | None = None) -> Iterator["JdbcView"]:
         """Open one view of the source; see ``ComparableSource``.
 
         It takes one connection, and keeps the table from being emptied or altered for as long as it is open; a SQLite file
@@ -78,7 +78,7 @@ class JdbcComparison:
                 keys=tuple(ways[key.target] for key in basis.keys),
                 columns=tuple(ways[column.target] for column in basis.columns),
                 cursor=cursor,
-                scope=self._scope(connection, known, cursor, receipt),
+                scope=replace(self._scope(connection, known, cursor, receipt), reread=reread),
                 newest=self._table.mode == "scd1" and bool(basis.keys) and not known.unique,
             )
             yield JdbcView(statements, basis, ways, connection)

@@ -19,14 +19,21 @@ from ingestion_runtime.model.cursor import CursorType, Watermark
 _BATCH_BYTES = 2**20
 
 
-def look_up(extract: JdbcExtract, condition: str, limit: int) -> pa.Table:
+def look_up(extract: JdbcExtract, condition: str, limit: int, newest: SourceColumn | None = None) -> pa.Table:
     """Return at most ``limit`` rows of an extract that fulfil a condition, by one statement in a view of its own.
 
+    ``newest``: those with the highest value in this column come first, by the source's own order; NULL comes last.
     Raises TerminalError for a value that cannot land, and what the source raises.
     """
     dialect, database = extract.database.dialect, extract.database
     columns = [replace(column, select=column.stream or column.select) for column in extract.columns]
-    statement = f"{extraction(dialect, extract.table, columns, condition)} LIMIT {limit}"
+    order = ""
+    if newest is not None:
+        # With its table, as the rank of an extraction: a bare name might be taken for one that this statement gives.
+        owner = dialect.relation(extract.table) if extract.table.query_sql is None else "ingest_source"
+        name = f"{owner}.{dialect.quote(newest.name)}"
+        order = f" ORDER BY ({name} IS NOT NULL) DESC, {name} DESC"
+    statement = f"{extraction(dialect, extract.table, columns, condition)}{order} LIMIT {limit}"
     asked = selection(dialect, extract.table, extract.columns, condition)
     with database.snapshot(asked) as snapshot, database.stream(snapshot.join) as streamer:
         rows = streamer.run(statement, extract.columns, _BATCH_BYTES)
