@@ -79,7 +79,7 @@ def _overview(tables: Sequence[TableReport]) -> Table:
             Text(source),
             Text(target),
             Text(f"{left:,}" if table.left_out else ""),
-            Text((table.moment and table.moment.watermark) or ""),
+            Text(((table.moment and table.moment.watermark) or "").removesuffix(".000000")),
             Text(f"{table.seconds:.1f}"),
         )
     return shown

@@ -9,6 +9,7 @@ import click
 
 from tests.lake import PROJECT
 from tests.pictures.dashboard import draw_dashboard
+from tests.pictures.proofs import draw_proofs
 from tests.pictures.report import draw_report
 
 IMAGES = PROJECT / "docs" / "images"
@@ -20,7 +21,12 @@ def draw_run(folder: Path) -> None:
     subprocess.run(command, cwd=PROJECT, check=True)
 
 
-PICTURES: Mapping[str, Callable[[Path], None]] = {"run": draw_run, "dashboard": draw_dashboard, "report": draw_report}
+PICTURES: Mapping[str, Callable[[Path], None]] = {
+    "run": draw_run,
+    "dashboard": draw_dashboard,
+    "report": draw_report,
+    "proofs": draw_proofs,
+}
 
 
 @click.command()

@@ -1,19 +1,15 @@
 """The dashboard as a terminal shows it, in the middle of a night of 50 tables."""
 
-import io
-import re
 import sys
 import tempfile
 from pathlib import Path
-
-from rich.console import Console
-from rich.text import Text
 
 from ingestion_runtime.progress.history import newest_runs
 from ingestion_runtime.progress.view import RunView, TableState
 from tests.faults.gaps import Process
 from tests.lake import PROJECT
 from tests.nights import BROKEN, make_night
+from tests.pictures.drawing import save_svg
 from tests.terminal import Terminal
 
 _ROWS = 10_000
@@ -36,12 +32,7 @@ def draw_dashboard(folder: Path) -> None:
             # Painted anew once a second.
             terminal.wait_for("4 running")
             shown = terminal.coloured()
-    console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
-    for line in shown.rstrip("\n").split("\n"):
-        console.print(Text.from_ansi(line), soft_wrap=True)
-    drawn = console.export_svg(title="ingestion-progress watch --log-file logs")
-    # rich names a font on the network; a picture in a repository opens without one.
-    (folder / "dashboard.svg").write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL), encoding="utf-8")
+    save_svg(shown, _WIDTH, "ingestion-progress watch --log-file logs", folder / "dashboard.svg")
 
 
 def _is_worth_a_picture(run: RunView) -> bool:
