@@ -42,6 +42,10 @@ class RawZone:
         days = self._days(self._base)
         return tuple(f"{day}/{name}" for day in days for name in self._files.names(day) if name.startswith(_BATCH))
 
+    def is_there(self, directory: str) -> bool:
+        """Whether one of ``batches`` is still there: maintenance removes those that nobody needs."""
+        return self._files.exists(directory)
+
     def read(self, directory: str) -> RawBatch:
         """Return what landed in one of ``batches``; raises TerminalError when its manifest is missing or cannot be read."""
         path = f"{directory}/{MANIFEST}"

@@ -32,7 +32,8 @@ import pyarrow as pa
 Typed = tuple[str, pa.DataType]
 
 _MOMENT = "'%Y-%m-%d %H:%M:%S.%f'"
-_ZERO = "0" * 16
+_ZERO, _MINUS_ZERO = "0" * 16, "8" + "0" * 15
+_INFINITE, _MINUS_INFINITE = "7ff" + "0" * 13, "fff" + "0" * 13
 
 
 def spelled(column: str, kind: pa.DataType) -> str:
@@ -46,7 +47,9 @@ def spelled(column: str, kind: pa.DataType) -> str:
         return f"lower(hex({column}))"
     if pa.types.is_floating(kind):
         bits = f"lower(hex(CAST(CAST(CAST({column} AS DOUBLE) AS BIT) AS BLOB)))"
-        return f"CASE WHEN {column} = 0 THEN '{_ZERO}' WHEN isnan({column}) THEN 'nan' ELSE {bits} END"
+        # By the bits alone: Parquet's statistics leave NaN out, and by them DuckDB takes isnan() for false.
+        nan = f"{bits} > '{_MINUS_INFINITE}' OR ({bits} > '{_INFINITE}' AND {bits} < '{_MINUS_ZERO}')"
+        return f"CASE WHEN {bits} = '{_MINUS_ZERO}' THEN '{_ZERO}' WHEN {nan} THEN 'nan' ELSE {bits} END"
     if pa.types.is_decimal(kind) and kind.precision == kind.scale:
         # Where no digit can stand before the point DuckDB leaves the zero out as well.
         return f"regexp_replace(CAST({column} AS VARCHAR), '^(-?)\\.', '\\10.')"

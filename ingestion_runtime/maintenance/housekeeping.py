@@ -11,8 +11,10 @@ from ingestion_runtime.maintenance.report import Action, ActionKind, Housekeepin
 from ingestion_runtime.model.maintenance import Maintenance
 from ingestion_runtime.model.state import StateStore
 
-# Of each kind the newest stays: it says what happened last. Anything else in the folder is not ours.
-_LOG = re.compile(r"(run|recon|maintenance|verify)-.+\.jsonl|(spark)-.+\.log|(report)-.+\.html")
+# Of each kind the newest stays: it says what happened last. Anything else in the folder is not ours, and the folder may well
+# be one for the logs of everybody: ours have the time of their beginning in their names.
+_STAMP = r"\d{8}T\d{6}Z?-.+"
+_LOG = re.compile(rf"(run|recon|maintenance|verify)-{_STAMP}\.jsonl|(spark)-(?:recon-|maintenance-)?{_STAMP}\.log")
 _DAY = 86_400.0
 
 

@@ -1,6 +1,7 @@
 """From how a table stands to findings in words, and to what ``apply`` would make of it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from ingestion_runtime.maintenance.looking import TableLook
@@ -9,7 +10,7 @@ from ingestion_runtime.maintenance.retention import Remains
 from ingestion_runtime.model.errors import StaleMainError, TerminalError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.upkeep import Survey
-from ingestion_runtime.provenance.chain import LinkState
+from ingestion_runtime.provenance.chain import Link, LinkState
 from ingestion_runtime.state.processes import is_at_work
 
 _HOUR = 3600.0
@@ -17,14 +18,15 @@ _BACKUP = "ingest_backup_"
 
 
 def find_all(table: TableSpec, look: TableLook, owner: str, now: datetime) -> tuple[Finding, ...]:
-    """Return everything that is worth saying of a table, what stops it first."""
-    return (
+    """Return everything that is worth saying of a table, what stops it first; nothing is seen to where something does."""
+    found = (
         *_standing(look, owner),
         *_configuration(table, look),
         *_files(table, look.survey),
         *_attempts(table, look, now),
         *_raw(look),
     )
+    return found if hindrance(look, owner) is None else tuple(replace(finding, apply=False) for finding in found)
 
 
 def foresee(table: TableSpec, look: TableLook, owner: str, now: datetime) -> Status:
@@ -68,6 +70,12 @@ def hindrance(look: TableLook, owner: str) -> TerminalError | None:
             remedy="Nothing is rewritten or removed. Restore the table, replace it from the source with --reload, or rebuild"
             " it by --maintenance-mode rebuild-from-raw.",
         )
+    if look.ahead_in_raw is not None:
+        return TerminalError(
+            f"The target is not as raw knows it: {_behind_raw(look.ahead_in_raw)}.",
+            remedy="Nothing is rewritten or removed, so that it can be brought back: by restoring the catalog as it was, or"
+            " by --maintenance-mode rebuild-from-raw. To go on from where the table stands, let it be ingested first.",
+        )
     return None
 
 
@@ -98,6 +106,8 @@ def _standing(look: TableLook, owner: str) -> Iterator[Finding]:
         yield Finding(FindingKind.STATE_UNREADABLE, look.unreadable)
     if _is_behind_state(look):
         yield Finding(FindingKind.STATE_AHEAD, _behind_state(look))
+    elif look.ahead_in_raw is not None:
+        yield Finding(FindingKind.RAW_AHEAD, _behind_raw(look.ahead_in_raw), names=(look.ahead_in_raw.raw.directory,))
     elif receipt is not None and (known is None or known.receipt.sequence < receipt.sequence):
         has = f"batch {known.receipt.sequence}" if known else "none"
         message = f"the table has batch {receipt.sequence}, the state knows {has}: the next run brings it up"
@@ -113,6 +123,10 @@ def _behind_state(look: TableLook) -> str:
     knows = look.known.receipt.sequence if look.known else 0
     stands = f"batch {look.receipt.sequence}" if look.receipt else "no receipt"
     return f"the state knows batch {knows}, the table has {stands}: it was dropped, restored or replaced"
+
+
+def _behind_raw(last: Link) -> str:
+    return f"raw has batch {last.sequence}, published after the one that the table's receipt names: the catalog was set back"
 
 
 def _configuration(table: TableSpec, look: TableLook) -> Iterator[Finding]:
@@ -275,7 +289,7 @@ def _raw(look: TableLook) -> Iterator[Finding]:
     aside = "of rows set aside, past raw_days"
     yield from _removable(FindingKind.QUARANTINE_OLD, work.quarantine, f"batch {aside}", f"batches {aside}")
     if work.kept is not None:
-        yield Finding(FindingKind.RAW_OLD, f"raw batches are past raw_days, and none would be removed: {work.kept}")
+        yield Finding(FindingKind.RAW_OLD, f"raw batches past raw_days that stay: {work.kept}")
 
 
 def _removable(kind: FindingKind, remains: Remains, one: str, many: str) -> Iterator[Finding]:

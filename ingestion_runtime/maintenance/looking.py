@@ -13,7 +13,7 @@ from ingestion_runtime.model.spec import Configuration, TableSpec
 from ingestion_runtime.model.state import LeaseHeld, TableHead
 from ingestion_runtime.model.target import TargetHead
 from ingestion_runtime.model.upkeep import Survey
-from ingestion_runtime.provenance.chain import Chain, read_chain
+from ingestion_runtime.provenance.chain import Chain, Link, read_chain
 from ingestion_runtime.staging import PendingSlice
 
 T = TypeVar("T")
@@ -47,6 +47,12 @@ class TableLook:
         return self.head.receipt if self.head else None
 
     @property
+    def ahead_in_raw(self) -> Link | None:
+        """The last batch in raw, where it proves that the table was set back: it was published after the receipt's own."""
+        last, receipt = self.chain.last, self.receipt
+        return last if last is not None and receipt is not None and last.sequence > receipt.sequence else None
+
+    @property
     def figures(self) -> Figures | None:
         """How the table lies there; None where there is none."""
         found = self.survey
@@ -77,10 +83,16 @@ def look_at(shop: Workshop, piece: Piece) -> TableLook:
         shop.check()
         stood = piece.target.location()
         try:
-            return _look_once(shop, piece)
+            look = _look_once(shop, piece)
+        except FileNotFoundError:
+            continue  # removed by another maintenance since it was listed; where it is truly missing, the last look says so
         except Exception:
             if piece.target.location() == stood:
                 raise
+        else:
+            # Raw is looked at after the table: a batch may have been published between.
+            if look.ahead_in_raw is None or piece.target.location() == stood:
+                return look
     return _look_once(shop, piece)
 
 

@@ -59,6 +59,7 @@ class FindingKind(StrEnum):
     RAW_UNREADABLE = "raw_unreadable"
     RAW_LANDINGS = "raw_landings"
     RAW_OLD = "raw_old"
+    RAW_AHEAD = "raw_ahead"
     QUARANTINE_OLD = "quarantine_old"
     STATE_BEHIND = "state_behind"
     STATE_AHEAD = "state_ahead"

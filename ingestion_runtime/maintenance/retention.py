@@ -1,12 +1,12 @@
 """What of a table's raw zone is not needed any more: decided once, told by a dry run and done by apply."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ingestion_runtime.endpoints.raw import RawZone
 from ingestion_runtime.model.batch import PublishedMark, Receipt
 from ingestion_runtime.model.maintenance import TableMaintenance
-from ingestion_runtime.provenance.chain import Chain, LinkState
+from ingestion_runtime.provenance.chain import Chain, Link, LinkState
 
 _HOUR, _DAY = 3600.0, 86_400.0
 
@@ -25,8 +25,8 @@ class RawWork:
 
     ``marks`` are missing at batches that the table's receipt, or a batch that followed, proves to be published. ``landings``
     are what dead attempts left, ``abandoned`` batches that were given up, ``old`` published ones that no rebuild needs,
-    ``quarantine`` rows set aside long ago. ``kept`` says why no published batch goes although some are old enough to (None:
-    nothing is in the way).
+    ``quarantine`` rows set aside long ago. ``kept`` says why published batches stay although they are old enough to go and
+    this table does not need them (None: nothing is in the way).
     """
 
     marks: tuple[PublishedMark, ...] = ()
@@ -55,8 +55,13 @@ def find_raw_work(
     sorter = _Sorter(raw, settings, now, open_batch)
     links = (*chain.links, *chain.earlier)
     named = [link for link in links if link.state is LinkState.NAMED] if receipt else []
-    kept = _hindrance(chain, receipt, published=published)
     old = sorter.older((link.raw.directory for link in chain.earlier), sorter.raw_seconds)
+    kept = _hindrance(chain, receipt, published=published)
+    former = frozenset(link.raw.directory for link in (_former(chain) if published else chain.earlier))
+    going = () if kept else tuple(directory for directory in old if directory in former)
+    others = tuple(directory for directory in old if directory not in former)
+    if kept is None and others:
+        kept = f"{len(others)} that this table's receipt does not lead back to, such as {others[-1]}"
     return RawWork(
         marks=tuple(PublishedMark(b.id, b.sequence, b.base, b.load_date) for b in (link.batch for link in named)),
         landings=sorter.sum(sorter.older(raw.landings(), sorter.orphan_seconds)),
@@ -65,7 +70,7 @@ def find_raw_work(
                 (link.raw.directory for link in chain.loose if link.state is LinkState.ABANDONED), sorter.orphan_seconds
             )
         ),
-        old=Remains() if kept else sorter.sum(old),
+        old=sorter.sum(going),
         quarantine=sorter.sum(sorter.older(raw.quarantined(), sorter.raw_seconds)),
         kept=kept if old else None,
     )
@@ -82,6 +87,20 @@ def _hindrance(chain: Chain, receipt: Receipt | None, *, published: bool) -> str
     if receipt is not None and (chain.last is None or chain.last.batch_id != receipt.batch_id):
         return "raw holds a batch that follows the one that the table's receipt names"
     return None
+
+
+def _former(chain: Chain) -> Iterator[Link]:
+    """Yield the batches that the table once consisted of, as far back as each of them names the one before.
+
+    Others in the same place may be those of another target: two configurations may share a raw root, and each of them would
+    find the other's batches to be none of its own.
+    """
+    earlier = {link.batch_id: link for link in chain.earlier}
+    link = chain.links[0] if chain.links else None
+    while link is not None and link.previous is not None:
+        link = earlier.pop(link.previous, None)
+        if link is not None:
+            yield link
 
 
 class _Sorter:

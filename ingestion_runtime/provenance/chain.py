@@ -163,7 +163,11 @@ def _read(raw: RawZone) -> tuple[list[_Entry], tuple[Unreadable, ...]]:
     for directory in raw.batches():
         try:
             entries.append(_Entry(raw.read(directory), raw.published_mark(directory), raw.is_abandoned(directory)))
-        except TerminalError as error:
+        except (TerminalError, FileNotFoundError) as error:
+            if not raw.is_there(directory):
+                continue  # nobody needed it, and somebody has removed it since it was listed
+            if not isinstance(error, TerminalError):
+                raise
             unreadable.append(Unreadable(directory, error.message, raw.is_marked_published(directory)))
     return entries, tuple(unreadable)
 

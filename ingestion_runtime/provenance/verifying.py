@@ -206,17 +206,12 @@ class Proving:
             return None, (), (Hindrance("rows were not compared (--files-only)", wished=True),)
         if head is None or head.snapshot is None or not chain.links:
             return None, (), ()
-        if changed := self._merged_otherwise(table, head):
-            told = f"its rows were merged by other settings than those of now: {', '.join(changed)}"
-            return None, (), (Hindrance(told),)
+        if reason := self._out_of_sight(table, head):
+            return None, (), (Hindrance(reason),)
         from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
         from ingestion_runtime.provenance.proving import RowProver
         from ingestion_runtime.provenance.testimony import check_testimonies
 
-        far = engine_facts(self._configuration, table, None).far
-        if far:
-            where = ", ".join(far)
-            return None, (), (Hindrance(f"rows are compared in this process only, and these are on HDFS: {where}"),)
         try:
             published = self._factory.build_published(table, head.snapshot)
         except UnfitSnapshot as unfit:
@@ -231,12 +226,16 @@ class Proving:
         proof = RowProver(self._session, self._wishes.examples).prove(table, published, chain, damaged)
         return proof.rows, (*said, *proof.findings), proof.unseen
 
-    def _merged_otherwise(self, table: TableSpec, head: TargetHead) -> tuple[str, ...]:
+    def _out_of_sight(self, table: TableSpec, head: TargetHead) -> str | None:
+        """Return why nobody can tell here what the batches add up to; None where that can be told."""
+        if far := engine_facts(self._configuration, table, None).far:
+            return f"rows are compared in this process only, and these are on HDFS: {', '.join(far)}"
         # Without the marks of masks, whose salt is not needed.
         plain = replace(table, privacy=Privacy())
         now = dict(reading(plain, self._configuration.connection(table.connection)))
         former = dict(head.receipt.reading) if head.receipt else {}
-        return tuple(name for name in _MERGING if former.get(name, now[name]) != now[name])
+        changed = [name for name in _MERGING if former.get(name, now[name]) != now[name]]
+        return f"its rows were merged by other settings than those of now: {', '.join(changed)}" if changed else None
 
     def _check_interrupted(self, table: TableSpec) -> None:
         if self._interrupted.is_set():

@@ -110,8 +110,8 @@ class Examination:
             return
         if "incremental_column" in self._changed(stand.receipt):
             raise TerminalError(
-                f"{self._table.name}: incremental_column is {self._table.incremental_column}, and its watermark was reached by"
-                " another one.",
+                f"{self._table.name}: incremental_column is {self._table.incremental_column}, and its watermark was reached"
+                " by another one.",
                 remedy="Restore incremental_column, or start over with --reload.",
                 table=self._table.name,
             )

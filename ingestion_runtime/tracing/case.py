@@ -79,10 +79,10 @@ class Case:
         return f"its last run of {moment(last.end.at)} failed: {short(last.end.error or last.end.status.value)}"
 
     def absent(self, cause: Cause, why: str, remedy: str = "") -> Verdict:
-        """Return the verdict on a row that readers do not see."""
+        """Return the verdict on a row that readers do not see; they may see an older one of its key."""
         equal = False if self.rows else None
         return Verdict(
-            cause, in_target=False, equals_source=equal, sentence=f"{self._not_there} because {why}.", remedy=remedy
+            cause, in_target=self.there, equals_source=equal, sentence=f"{self._not_there} because {why}.", remedy=remedy
         )
 
     def unequal(self, cause: Cause, sentence: str, remedy: str) -> Verdict:

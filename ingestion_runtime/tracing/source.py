@@ -11,9 +11,11 @@ from ingestion_runtime.endpoints.jdbc.columns import SourceColumn
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
 from ingestion_runtime.endpoints.jdbc.lookup import holding, look_up
 from ingestion_runtime.endpoints.jdbc.sql import Cursor, in_slice
+from ingestion_runtime.metadata.promotion import promotes
 from ingestion_runtime.model.cursor import CursorType, Slice, Watermark
 from ingestion_runtime.model.endpoint import Shape
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError
+from ingestion_runtime.model.policy import OnChange
 from ingestion_runtime.tracing.evidence import SourceFinding, SourceRow, Values
 from ingestion_runtime.tracing.values import cursor_of, is_later, is_same, show
 from ingestion_runtime.tracing.wanted import Wanted
@@ -28,9 +30,12 @@ class TooManyRowsError(ConfigError):
 
 def landing_as(extract: JdbcExtract, target: pa.Schema | None) -> JdbcExtract:
     """Return the same rows in the types of the target, as far as their columns can land so: what is compared is spelled
-    alike then."""
+    alike then. A column to which the target will grow stays as it lands: the next run reads values that do not fit yet."""
+    grows = extract.table.policy.widened is OnChange.EVOLVE
     for field in target or ():
         own = next((column for column in extract.columns if column.name == field.name), None)
+        if own is not None and grows and promotes(field.type, own.lands_as):
+            continue
         if own is not None and own.name not in extract.masks and own.lands_as != field.type:
             try:
                 extract = extract.shaped(Shape(landing=(field,)))

@@ -9,11 +9,8 @@ from ingestion_runtime.tracing.values import apart
 
 def unfit(case: Case, reason: str) -> Verdict:
     """Return that a value of the row cannot land."""
-    return case.absent(
-        Cause.CANNOT_LAND,
-        f"its row holds a value that cannot land: {reason}",
-        "Correct it at the source, exclude the row with source_filter, or cast the column in query_sql.",
-    )
+    remedy = "Correct it at the source, exclude the row with source_filter, or cast the column in query_sql."
+    return case.absent(Cause.CANNOT_LAND, f"its row holds a value that cannot land: {reason}", remedy)
 
 
 def not_reached(case: Case) -> Verdict | None:

@@ -33,7 +33,7 @@ from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
 from tests.comparing import both_sides
 from tests.lake import Lake
-from tests.servers.mariadb import MariaDatabase, MariaServer
+from tests.servers.mariadb import MariaDatabase
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 from tests.values.columns import rows as made_rows
 from tests.values.mariadb import MariaSource
@@ -139,14 +139,10 @@ def viewed(source: ComparableSource, keys: Sequence[str] = ("id",), *names: str)
 
 VALUES = {
     "postgresql": lambda request, _, root: PostgresSource(request.getfixturevalue("postgres"), root),
-    "mariadb": lambda request, _, root: maria_values(request.getfixturevalue("mariadb_server"), root),
+    "mariadb": lambda request, _, root: MariaSource(*map(request.getfixturevalue, ("mariadb_server", "mariadb")), root),
     "sqlite": lambda _, __, root: SqliteSource(root / "source.db"),
     "sqlite utf-16le": lambda _, __, root: SqliteSource(root / "source.db", "utf-16le"),
 }
-
-
-def maria_values(server: MariaServer, root: Path) -> MariaSource:
-    return MariaSource(server, server.create_database(), root)
 
 
 @pytest.mark.parametrize("kind", VALUES)

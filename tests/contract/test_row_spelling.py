@@ -12,15 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
 from ingestion_runtime.endpoints.iceberg.comparing import LocalIcebergRows
 from ingestion_runtime.endpoints.iceberg.spark_comparing import SparkIcebergRows
+from ingestion_runtime.endpoints.spelling import spelled
 from ingestion_runtime.model.comparison import (
     Basis,
     Checksum,
@@ -275,3 +279,15 @@ def test_keys_that_several_rows_bear_are_found(rows: ComparedRows) -> None:
 
     assert rows.key_faults(9) == KeyFaults(2, 4, 2, listed)
     assert rows.key_faults(1).examples == listed[:1]
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
+def test_a_nan_in_a_file_is_one_whatever_the_files_statistics_say(kind: pa.DataType, tmp_path: Path) -> None:
+    """They leave it out, and DuckDB takes isnan() for false where they speak of more than one value."""
+    values = [0.5, -0.0, math.nan, -math.nan, math.inf, -math.inf, None, 5e-324 if kind == pa.float64() else 1e-45]
+    column = pa.array(values, kind)
+    for listed in (column, column.slice(0, 3), column.slice(1, 2)):
+        pq.write_table(pa.table({"x": listed}), tmp_path / "x.parquet")
+        with duckdb.connect() as sql:
+            found = sql.execute(f"SELECT {spelled('x', kind)} FROM read_parquet('{tmp_path}/x.parquet')").fetchall()
+        assert [text for (text,) in found] == [spell(value, kind) for value in listed.to_pylist()]

@@ -262,7 +262,7 @@ def test_another_partition_spec_is_refused_with_the_remedy(story: Story) -> None
     message = refusal(story.changed, REPARTED)
 
     assert "identity(kind) in the table, bucket[4](id) in the configuration" in message
-    assert "Restore intermediate.partition, or drop the table and run with --reload" in message
+    assert "Restore intermediate.partition, or give the table the new one with --maintenance-mode apply" in message
     location, head, _ = story.before[REPARTED]
     assert story.after[REPARTED][:2] == [location, head]
     assert result_of(story.reloaded, REPARTED).status is DONE

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pyiceberg.table import Table
 
 from ingestion_runtime.documents import load_document
@@ -151,8 +152,8 @@ def neglect(lake: Lake, shop: Shop) -> dict[str, Path]:
     table.manage_snapshots().create_branch(head.snapshot_id, "ingest_20200101_000001_deadbeef_0badcafe").commit()
     # Logs, and a log of somebody else's.
     logs = lake.root / "logs"
-    (logs / "spark-1.log").touch()
-    (logs / "spark-2.log").touch()
+    (logs / "spark-20260101T000000-1.log").touch()
+    (logs / "spark-20260102T000000-2.log").touch()
     (logs / "theirs.jsonl").touch()
     del table, head
     gc.collect()  # closes the catalog that this test looked into
@@ -230,7 +231,7 @@ class TestNeglected:
         assert int(lake.table(ORDER).properties["ingest.fence"]) >= taken["token"]
         assert query_state(lake, "SELECT holder FROM ingestion_leases WHERE released = 0") == []
         assert (report.exit_code, report.housekeeping.error) == (0, None)
-        assert not list((lake.root / "logs").glob("spark-1.log"))
+        assert not list((lake.root / "logs").glob("spark-20260101T000000-1.log"))
         require_done(lake.run(None, day=date(2026, 7, 20)))
         require_equal(lake, shop, ORDER, "shop.stock", "shop.prices")
         assert [event["reused"] for event in events_named(lake, "slice_staged") if event["table"] == ORDER][-1]
@@ -324,6 +325,25 @@ class TestBesideRuns:
             assert lake.receipt(name)["sequence"] == 7
             assert "ingest_last" in lake.table(name).metadata.refs
 
+    def test_raw_that_another_maintenance_removes_at_this_moment_stops_nobody(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was listed and has gone before its age was asked: it is looked at again."""
+        lake, shop = make_lake(tmp_path, STOCK)
+        tell(lake, EAGER)
+        nights(lake, shop, 3)
+        age, gone = RawZone.age_seconds, list[str]()
+
+        def overtaken(zone: RawZone, directory: str, now: float) -> float:
+            if not gone:
+                zone.remove(directory)
+                gone.append(directory)
+            return age(zone, directory, now)
+
+        monkeypatch.setattr(RawZone, "age_seconds", overtaken)
+        report = of(maintain(lake, days=100), "shop.stock")
+        assert (report.error, done(report)[ActionKind.REMOVE_RAW], len(gone)) == (None, 1, 1)
+
     def test_a_signal_ends_the_waiting(self, tmp_path: Path) -> None:
         """Exit 130 with the document; what was done before stands, and nothing is left held."""
         lake, shop = make_lake(tmp_path, ORDERS)
@@ -367,6 +387,7 @@ class TestRefusals:
         before = lake.table(ORDER).metadata_location
         looked, applied = maintain(lake, Mode.DRY_RUN), maintain(lake, days=100)
         assert (of(looked).would, kinds(of(looked))) >= (Status.ERROR, {FindingKind.FOREIGN})
+        assert not any(finding.apply for finding in of(looked).findings), "nothing would be done about any of it"
         assert (looked.exit_code, applied.exit_code, of(applied).status) == (0, 1, Status.ERROR)
         assert of(applied).error is not None
         assert "'test'" in of(applied).error.message
@@ -407,6 +428,46 @@ class TestRefusals:
         assert kinds(report) >= {FindingKind.STATE_AHEAD, FindingKind.ORPHANS}
         assert of(maintain(lake, Mode.DRY_RUN)).would is Status.ERROR
         assert (tree(tmp_path / "warehouse"), tree(tmp_path / "raw")) == before
+
+    def test_a_catalog_and_a_state_that_were_restored_together_lose_nothing_newer(self, tmp_path: Path) -> None:
+        """Raw still knows what was published since. Once a run has gone on from there the table is maintained again."""
+        lake, shop = make_lake(tmp_path, ORDERS)
+        tell(lake, EAGER)
+        nights(lake, shop, 2)
+        gc.collect()
+        for name in ("catalog.db", "state.db"):
+            shutil.copy(tmp_path / name, tmp_path / f"backup of {name}")
+        shop.change("INSERT INTO orders VALUES (300, 'later', 1, '2026-06-30 08:00:00')")
+        require_done(lake.run(None, day=FIRST + timedelta(days=3)))
+        gc.collect()
+        for name in ("catalog.db", "state.db"):
+            shutil.copy(tmp_path / f"backup of {name}", tmp_path / name)
+        before = tree(tmp_path / "warehouse"), tree(tmp_path / "raw")
+        report = of(maintain(lake, days=100))
+        assert (report.status, report.actions) == (Status.ERROR, ())
+        assert kinds(report) >= {FindingKind.RAW_AHEAD, FindingKind.ORPHANS}
+        looked = of(maintain(lake, Mode.DRY_RUN, days=100))
+        assert (looked.would, {finding.apply for finding in looked.findings}) == (Status.ERROR, {False})
+        assert (tree(tmp_path / "warehouse"), tree(tmp_path / "raw")) == before
+        require_done(lake.run(None, day=FIRST + timedelta(days=4)))
+        assert of(maintain(lake, days=100)).error is None
+        require_equal(lake, shop, ORDER)
+
+    def test_two_configurations_that_share_a_raw_root_keep_each_other_s_batches(self, tmp_path: Path) -> None:
+        """Under the same names, into catalogs of their own: neither receipt leads to the other's batches."""
+        (tmp_path / "other").mkdir()
+        (lake, shop), (other, shops) = make_lake(tmp_path, STOCK), make_lake(tmp_path / "other", STOCK)
+        other.document["runtime"]["raw_root"] = lake.document["runtime"]["raw_root"]
+        for one, source in ((lake, shop), (other, shops)):
+            tell(one, EAGER)
+            nights(one, source, 2)
+        report = of(maintain(lake, days=100), "shop.stock")
+        assert done(report)[ActionKind.REMOVE_RAW] == 1
+        (stays,) = (finding for finding in report.findings if finding.kind is FindingKind.RAW_OLD and not finding.apply)
+        assert "2 that this table's receipt does not lead back to" in stays.message
+        theirs = of(maintain(other, days=100), "shop.stock")
+        assert FindingKind.RAW_GAP not in kinds(theirs)
+        assert done(theirs)[ActionKind.REMOVE_RAW] == 1
 
     def test_one_table_that_cannot_be_read_stops_no_other(self, tmp_path: Path) -> None:
         """It is an error with what to do; in a dry run too, whose exit code says that not all was looked at."""

@@ -349,6 +349,31 @@ def test_settings_that_changed_since_the_last_run_are_told(shop: Shop) -> None:
     assert report.remarks[0] == ("the target was loaded under other settings, which decide what is read: source_filter")
 
 
+def test_a_watermark_of_another_cursor_vouches_for_no_row(shop: Shop) -> None:
+    """Nothing is compared, rather than found equal because all of it was left out."""
+    shop.configure("orders", incremental_column="placed")
+    (report,) = shop.compare("orders").tables
+    assert report.trouble is not None
+    assert "its watermark was reached by another one" in report.trouble.message
+    assert report.trouble.exit_code == 1
+
+
+def test_a_late_row_within_the_lag_is_no_difference_whatever_was_deleted_before(shop: Shop) -> None:
+    """After a batch with deletes the receipt has no fingerprint of the lag window: the next run reads all of it."""
+    shop.configure("orders", deletes="hard", lag_seconds=86400)
+    shop.sql("DELETE FROM orders WHERE id = 7")
+    shop.load()
+    assert shop.lake.receipt("shop.orders")["fingerprint"] is None
+    shop.sql("INSERT INTO orders SELECT 999, customer, total, ratio, placed, updated_at FROM orders WHERE id = 190")
+    report = shop.table("orders")
+    assert report.status is Status.EQUAL
+    assert report.left_out is not None
+    assert report.left_out.unsettled > 1
+    shop.sql("UPDATE orders SET customer = 'x' WHERE updated_at = (SELECT min(updated_at) FROM orders)")
+    shop.configure("orders", lag_seconds=60)
+    assert shop.table("orders").status is Status.DIFFERS
+
+
 def test_a_table_that_was_never_published_is_told_and_the_others_are_compared(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     report = shop.compare("orders", "countries")

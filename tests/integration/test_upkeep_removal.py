@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyiceberg.table import Table
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import CommitTableResponse, Table
 
-from ingestion_runtime.endpoints.iceberg.commits import read_head
+from ingestion_runtime.endpoints.iceberg.commits import guard, read_head
+from ingestion_runtime.endpoints.iceberg.upkeep_commits import announce_sweep
 from ingestion_runtime.model.errors import PublishRaceError
 from ingestion_runtime.model.result import TableStatus
 from tests.faults.gaps import Hold, meddling
@@ -138,6 +140,31 @@ def test_a_higher_fence_forbids_expiry_and_removal(book: Logbook) -> None:
     assert stray.exists()
 
 
+def test_a_commit_at_the_very_same_moment_stops_neither_the_fence_nor_a_sweep(book: Logbook) -> None:
+    """Files are written anew without a lease, so that it may come between any look and any commit."""
+    stands, fenced = book.snapshot().snapshot_id, fence(book) + 10
+
+    class Overtaken(SqlCatalog):
+        """A client whose first commit is overtaken by another client's."""
+
+        ahead: Table | None = None
+
+        def commit_table(self, table: Table, requirements: Any, updates: Any) -> CommitTableResponse:
+            if self.ahead is None:
+                self.ahead = book.lake.table(NAME)
+                with self.ahead.transaction() as transaction:
+                    transaction.set_properties({"somebody": "else"})
+            return super().commit_table(table, requirements, updates)
+
+    for act in (lambda catalog, table: guard(catalog, table, fenced, ()), lambda *of: announce_sweep(*of, fenced)):
+        client = Overtaken("lake", **book.lake.catalog.properties)
+        act(client, client.load_table(NAME))
+        assert client.ahead is not None
+        assert fence(book) == fenced
+    assert book.lake.table(NAME).properties["somebody"] == "else"
+    assert book.snapshot().snapshot_id == stands
+
+
 # ---------------------------------------------------------------- orphans
 
 
@@ -173,6 +200,21 @@ def test_what_nothing_names_is_removed_once_it_is_old_and_nothing_else_is(book: 
     assert lost(book.lake.table(NAME)) == set()
     assert read_head(book.lake.table(NAME)).damage is None
     assert book.target() == book.source()
+
+
+def test_a_file_that_is_reached_by_a_link_stays(book: Logbook) -> None:
+    """Somebody has moved it within the table's folder; what the link no longer leads to is missing."""
+    (task,) = book.lake.table(NAME).scan().plan_files()
+    place = Path(path_of(task.file.file_path))
+    moved = place.rename(place.with_name("moved.parquet"))
+    place.symlink_to(moved.name)
+    with keeping(book.lake, NAME, clock=later) as upkeep:
+        upkeep.remove_orphans(fence(book))
+        assert book.target() == book.source()
+        moved.rename(book.root / "taken away")
+        survey = upkeep.survey()
+    assert survey is not None
+    assert "a file that a snapshot needs is not there" in str(survey.unclear)
 
 
 def test_never_means_never(book: Logbook) -> None:

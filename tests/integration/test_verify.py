@@ -487,6 +487,21 @@ def test_files_only_compares_no_rows_and_says_so(store: Store) -> None:
     assert [hindrance.wished for hindrance in proof.unseen] == [True]
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"), [("primary_keys", ["id", "note"]), ("primary_keys", ["nr"]), ("incremental_column", "note")]
+)
+def test_rows_that_were_merged_by_other_settings_are_no_finding(store: Store, setting: str, value: object) -> None:
+    """By another key they would add up to other rows, none of which is lost."""
+    store.change("UPDATE orders SET note = 'other', updated_at = '2026-06-03 10:00:00' WHERE id = 3")
+    store.run()
+    store.lake.document["tables"][0][setting] = value
+    store.lake.save()
+    proof = store.proof()
+    assert (proof.status, proof.findings, proof.warns) == (ProofStatus.PARTLY, (), True)
+    (unseen,) = proof.unseen
+    assert unseen.reason == f"its rows were merged by other settings than those of now: {setting}"
+
+
 def test_no_more_keys_are_named_than_asked_for_and_all_are_counted(store: Store) -> None:
     with store.behind_its_back() as table:
         table.delete("id > 0")

@@ -335,6 +335,43 @@ def test_versions_that_gave_way_are_told_from_those_that_stand(tmp_path: Path) -
     assert "was never read" in shop.why("shop.items", "1", "--with", "status=x", code=0)["sentence"]
 
 
+def test_of_versions_with_a_text_cursor_the_source_knows_the_newest(tmp_path: Path) -> None:
+    """Whichever it gives first."""
+    shop = Shop(tmp_path, "CREATE TABLE items (id INTEGER, at TEXT);", scd1("items", incr_col_type="text"))
+    shop.change("INSERT INTO items VALUES (1, 'v1'), (1, 'v3'), (1, NULL), (1, 'v2')")
+    shop.night()
+    found = shop.why("shop.items", "1", code=0)
+    assert (found["cause"], "newest row with at v3" in found["sentence"]) == ("lost_in_batch", True)
+
+
+def test_a_row_that_cannot_land_is_told_also_where_an_older_one_stands(tmp_path: Path) -> None:
+    """By a value, or by the cursor itself; it does not equal the source because the rest of it does."""
+    shop = Shop(tmp_path, "CREATE TABLE items (id INTEGER PRIMARY KEY, n INTEGER, at DATETIME);", scd1("items"))
+    shop.change("INSERT INTO items VALUES (1, 1, '2024-05-01 08:00:00'), (2, 2, '2024-05-01 08:00:00')")
+    shop.night()
+    shop.change("UPDATE items SET n = 'many' WHERE id = 1; UPDATE items SET at = 'soon' WHERE id = 2")
+    shop.change("INSERT INTO items VALUES (3, 3, 'later')")
+    for key, column, there in (("1", "n", True), ("2", "at", True), ("3", "at", False)):
+        found = shop.why("shop.items", key)
+        assert (found["cause"], found["in_target"], found["equals_source"]) == ("cannot_land", there, False)
+        assert f"Column {column} holds" in found["sentence"]
+
+
+@pytest.mark.parametrize(("policy", "cause"), [("evolve", "not_read_yet"), ("ignore", "cannot_land")])
+def test_a_column_that_was_widened_takes_what_the_policy_lets_it(tmp_path: Path, policy: str, cause: str) -> None:
+    """The target grows with the next run, or keeps its type for good."""
+    create = "CREATE TABLE items (id INTEGER PRIMARY KEY, n DECIMAL({},2), at DATETIME);"
+    shop = Shop(tmp_path, create.format(5), scd1("items"))
+    shop.lake.document["metadata"]["schema_policy"] = {"widened": policy}
+    shop.lake.save()
+    shop.change("INSERT INTO items VALUES (1, 1.25, '2024-05-01 08:00:00')")
+    shop.night()
+    shop.change("ALTER TABLE items RENAME TO old;" + create.format(12) + "INSERT INTO items SELECT * FROM old")
+    shop.change("INSERT INTO items VALUES (2, 123456.25, '2024-05-02 08:00:00')")
+    assert shop.why("shop.items", "1", code=0)["cause"] == "present"
+    assert shop.why("shop.items", "2")["cause"] == cause
+
+
 def test_a_batch_that_is_not_published_is_named_with_its_reason(tmp_path: Path) -> None:
     """Staged, landed, given up, or refused by what guards the table: each as far as it came."""
     script = "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO t VALUES (1, '2024-05-01 08:00:00')"

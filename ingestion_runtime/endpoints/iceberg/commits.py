@@ -5,7 +5,7 @@ Imported only when metadata is read or written: pyiceberg costs 1.2 s.
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -43,6 +43,7 @@ FENCE = "ingest.fence"
 TAG = "ingest_last"
 # pyiceberg 0.12 reads format 3 and raises NotImplementedError when it is to write its metadata.
 _NEWEST_FORMAT = 2
+_TRIES = 5
 # ingest_<batch id>_<attempt>: nothing else is ours to drop.
 _ATTEMPT = re.compile(r"ingest_(\d{8}_\d{6,}_[0-9a-f]{8})_\w+")
 
@@ -194,13 +195,31 @@ def _swap(table: Table, replaced: Sequence[str]) -> list[TableUpdate]:
 def guard(catalog: Catalog, table: Table, token: int, drop: Sequence[str]) -> Table:
     """Raise the fence to ``token`` and drop branches in one commit."""
     receipt, _ = _try_receipt(table.metadata.properties)
-    updates: list[TableUpdate] = [remove_ref(name) for name in drop]
-    if fence_of(table.metadata.properties) < token:
-        updates.append(SetPropertiesUpdate(updates={FENCE: str(token)}))
     # Also without updates: a higher fence has to refuse us, and a commit of nothing writes nothing.
     head = AssertHead(batch_id=receipt.batch_id if receipt else None, fence=token)
-    commit(catalog, table, (AssertTableUUID(uuid=table.metadata.table_uuid), head), tuple(updates))
+    requirements = (AssertTableUUID(uuid=table.metadata.table_uuid), head)
+
+    def act(now: Table) -> str:
+        updates: list[TableUpdate] = [remove_ref(name) for name in drop if name in now.metadata.refs]
+        if fence_of(now.metadata.properties) < token:
+            updates.append(SetPropertiesUpdate(updates={FENCE: str(token)}))
+        return commit(catalog, now, requirements, tuple(updates))
+
+    insist(catalog, table, act)
     return catalog.load_table(table.name())
+
+
+def insist(catalog: Catalog, table: Table, act: Callable[[Table], str]) -> str:
+    """Return what ``act`` returns, on the table as it is by then where someone else commits at the very same moment.
+
+    For commits whose requirements hold for whatever follows: files written anew without a lease must stop none of them.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return act(table)
+        except PublishRaceError:
+            table = catalog.load_table(table.name())
+    return act(table)
 
 
 def batch_of(branch: str) -> str | None:

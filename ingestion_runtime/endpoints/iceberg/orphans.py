@@ -48,8 +48,10 @@ def find_strays(table: Table, others: Sequence[tuple[str, str]], now: float) -> 
     except Exception as error:  # noqa: BLE001 - a snapshot that cannot say what it needs, for whatever reason
         return Strays((), f"not all of its snapshots can be read ({_told(error)})")
     needed = snapshots | metadata
+    # A file may have been moved and linked to from its place: then it is what the link leads to that is needed.
+    needed |= {os.path.realpath(path) for path in needed if path not in found and Path(path).is_symlink()}
     strays = tuple(file for path, file in sorted(found.items()) if not _is_needed(path, needed))
-    lost = next((path for path in sorted(snapshots) if path not in found and not os.path.lexists(path)), None)
+    lost = next((path for path in sorted(snapshots) if path not in found and not Path(path).exists()), None)
     if lost is not None:
         # Gone, or spelled in a way that is not understood here: then others may be taken for strays that are not.
         return Strays(strays, f"a file that a snapshot needs is not there ({lost})")

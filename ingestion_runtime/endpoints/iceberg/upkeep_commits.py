@@ -24,7 +24,15 @@ from pyiceberg.table.update import (
     ValidatableTableRequirement,
 )
 
-from ingestion_runtime.endpoints.iceberg.commits import FENCE, AssertNewest, add_snapshot, commit, fence_of, set_ref
+from ingestion_runtime.endpoints.iceberg.commits import (
+    FENCE,
+    AssertNewest,
+    add_snapshot,
+    commit,
+    fence_of,
+    insist,
+    set_ref,
+)
 
 #: In the table's properties: which sweep of files that nothing names was the last. Whoever writes files without the table's
 #: lease commits only if there was none since.
@@ -115,6 +123,10 @@ def commit_expiry(catalog: Catalog, table: Table, snapshots: Sequence[int], fenc
 
 def announce_sweep(catalog: Catalog, table: Table, fence: int) -> str:
     """Raise the fence and mark the table, so that whatever is under way and began before can no longer be committed."""
-    mark = f"{max(time.time_ns(), 1 + int(table.metadata.properties.get(SWEPT, 0)))}"
     requirements = (AssertTableUUID(uuid=table.metadata.table_uuid), AssertFence(fence=fence))
-    return commit(catalog, table, requirements, (SetPropertiesUpdate(updates={FENCE: str(fence), SWEPT: mark}),))
+
+    def act(now: Table) -> str:
+        mark = f"{max(time.time_ns(), 1 + int(now.metadata.properties.get(SWEPT, 0)))}"
+        return commit(catalog, now, requirements, (SetPropertiesUpdate(updates={FENCE: str(fence), SWEPT: mark}),))
+
+    return insist(catalog, table, act)

@@ -110,6 +110,20 @@ def test_without_certainty_nothing_published_goes(raw: Raw) -> None:
     assert "raw" in kept(receipt)
 
 
+def test_batches_that_the_receipt_does_not_lead_to_stay(raw: Raw) -> None:
+    """They may be another configuration's: only what this table consisted of once goes."""
+    batches = history(REPLACE, MERGE, REPLACE)
+    for batch in batches:
+        raw.land(batch, 90)
+    others = [replace(batch, id=f"{batch.id[:-8]}aaaaaaaa", base=None) for batch in batches[:2]]
+    for other in others:
+        raw.land(other, 80)
+    work = raw.work(make_receipt(batches[-1]))
+    assert names(work.old.directories) == [batches[0].id, batches[1].id]
+    assert work.kept is not None
+    assert f"2 that this table's receipt does not lead back to, such as {raw.base}" in work.kept
+
+
 def test_a_table_that_ends_in_raw_needs_its_last_batch(raw: Raw) -> None:
     """Full refreshes without finalize have no receipt, and none is expected."""
     batches = history(REPLACE, REPLACE)

@@ -1,5 +1,6 @@
 """Which batches a table consists of, as raw and the table's receipt prove it."""
 
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -76,6 +77,26 @@ def test_a_chain_begins_with_the_last_batch_that_replaced_the_table(raw: Raw) ->
     assert ids(chain.links) == [second.id, third.id]
     assert ids(chain.earlier) == [first.id]
     assert chain.gaps == ()
+
+
+def test_a_batch_that_maintenance_removes_at_this_moment_is_not_one_that_cannot_be_read(raw: Raw) -> None:
+    """It was listed and is gone: nobody needed it."""
+    first = raw.land(1)
+    second = raw.land(2, first, write=REPLACE)
+
+    class Overtaken(LocalFiles):
+        """Files of which some go as soon as they have been looked for."""
+
+        def exists(self, path: str) -> bool:
+            found = super().exists(path)
+            if path.startswith(str(raw.folder(first))):
+                shutil.rmtree(raw.folder(first), ignore_errors=True)
+            return found
+
+    raw.zone = RawZone(str(raw.root.parent.parent), TABLE, Overtaken())
+    chain = raw.chain(second)
+
+    assert (ids(chain.links), chain.earlier, chain.unreadable) == ([second.id], (), ())
 
 
 def test_batches_that_were_not_published_are_loose(raw: Raw) -> None:
