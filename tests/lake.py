@@ -21,7 +21,7 @@ from ingestion_runtime.model.spec import AskedWindow, RunOptions
 from ingestion_runtime.orchestrator import RunRequest, run
 
 # The client compiler alone: these runs are too short for the other one (demo ingest 27 s of processor time against 44).
-# That one alone has 48 MB for code, which a session of a few hundred tests used up: then a message of Spark's was lost, and its
+# It gets 48 MB for code then, which a session of a few hundred tests used up: a message of Spark's was lost, and its
 # job waited for ever.
 JVM = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 # A block that no DataNode serves is given up after half a second; by default the client waits 16 s for one to come back.
