@@ -258,3 +258,17 @@ def test_spark_proves_what_it_reads_in_a_shared_view_and_refuses_where_there_is_
     assert refused is not None
     assert "Spark and this source have no common view" in refused.message
     assert not other.manifests()
+
+
+def test_a_read_without_a_view_to_share_is_refused_by_the_name_of_the_setting(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Two connections are too few to hold a view beside the read: the message says what was asked for, and what to do."""
+    shop = Shop("postgresql", tmp_path, request)
+    shop.lake.document["connections"]["source"]["max_connections"] = 2
+    shop.demand(["checksum"], FULL)
+    refused = shop.run().failure
+    assert refused is not None
+    assert "before_publish wants the source's word" in refused.message
+    assert "Set max_connections to 3 at least" in refused.message
+    assert not shop.manifests()

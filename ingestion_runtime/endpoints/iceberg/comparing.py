@@ -1,7 +1,7 @@
 """The rows of an Iceberg table at one snapshot, compared in this process."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -109,20 +109,15 @@ class LocalIcebergRows:
             raise self._unfit("its files are not on a local disk")
         return self._stands.stand()
 
+    @contextmanager
     def view(
         self,
         stand: Stand,
         basis: Basis,
         left_out: Iterator[pa.RecordBatch] | None = None,
         unsettled: ReRead | None = None,
-    ) -> AbstractContextManager[ComparedRows]:
-        """Open the living rows of that snapshot; see ``TargetRows``."""
-        return self._view(stand, basis, left_out, unsettled)
-
-    @contextmanager
-    def _view(
-        self, stand: Stand, basis: Basis, left_out: Iterator[pa.RecordBatch] | None, unsettled: ReRead | None
     ) -> Iterator[ComparedRows]:
+        """Open the living rows of that snapshot; see ``TargetRows``."""
         from ingestion_runtime.endpoints.duck_rows import duck_rows
         from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
 

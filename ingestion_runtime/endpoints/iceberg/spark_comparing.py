@@ -1,7 +1,7 @@
 """The rows of an Iceberg table at one snapshot, compared by Spark: wherever the table lies, and whoever wrote it."""
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -44,20 +44,15 @@ class SparkIcebergRows:
         """Return where the table stands; see ``TargetRows``. Starts Spark where the table lies on HDFS."""
         return self._stands.stand()
 
+    @contextmanager
     def view(
         self,
         stand: Stand,
         basis: Basis,
         left_out: Iterator[pa.RecordBatch] | None = None,
         unsettled: ReRead | None = None,
-    ) -> AbstractContextManager[ComparedRows]:
-        """Open the living rows of that snapshot; see ``TargetRows``."""
-        return self._view(stand, basis, left_out, unsettled)
-
-    @contextmanager
-    def _view(
-        self, stand: Stand, basis: Basis, left_out: Iterator[pa.RecordBatch] | None, unsettled: ReRead | None
     ) -> Iterator[ComparedRows]:
+        """Open the living rows of that snapshot; see ``TargetRows``."""
         table = self._stands.at(stand)
         spark = self._tables.session()
         name = ".".join(map(quote, (self._catalog.name, *self._stands.identifier)))

@@ -71,8 +71,9 @@ class PostgresStreamer:
 
     def testify(self, source: str, question: str) -> NoReturn:  # noqa: ARG002 - the protocol's
         raise TerminalError(
-            "A read of PostgreSQL that joins no view has none that another statement could see.",
-            remedy="Set max_connections to 3 at least, and read no foreign tables.",
+            "before_publish wants the source's word on the rows as they are read, and this read of PostgreSQL joins no view"
+            " that another statement could see.",
+            remedy="Set max_connections to 3 at least, read no foreign tables, or leave before_publish out.",
         )
 
     def cancel(self) -> None:
