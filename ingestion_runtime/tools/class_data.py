@@ -90,7 +90,12 @@ class ClassData:
             archive = self._directory / f"{key}-{work.name.removeprefix('.build-')}.jsa"
             made.replace(archive)
             status = archive.stat()
-            note = {"archive": archive.name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+            note = {
+                "archive": archive.name,
+                "bytes": status.st_size,
+                "mtime_ns": status.st_mtime_ns,
+                "spark": str(spark_jars()),
+            }
             written = work / "note"
             written.write_text(json.dumps(note), encoding="utf-8")
             written.replace(self._note(key))
@@ -121,15 +126,24 @@ class ClassData:
             yield work
 
     def _remove_old(self) -> None:
-        """Remove what killed builders left, archives that no note names, and those that nobody used for a month."""
+        """Remove what killed builders left, archives that no note names, and those that nobody used for a month or can use.
+
+        An environment that was thrown away takes its Spark along, and nothing else fits the archive: 200 MB for each clone.
+        """
         now = time.time()
         named: set[str] = set()
         for note in self._directory.glob("*.json"):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 if now - note.stat().st_mtime > _UNUSED_SECONDS:
                     note.unlink()
+                    continue
+                said = json.loads(note.read_text(encoding="utf-8"))
+                archive = Path(said["archive"]).name
+                if Path(said.get("spark", "/")).exists():
+                    named.add(archive)
                 else:
-                    named.add(json.loads(note.read_text(encoding="utf-8"))["archive"])
+                    (self._directory / archive).unlink(missing_ok=True)
+                    note.unlink()
         for left in [*self._directory.glob(".build-*"), *self._directory.glob("*.jsa")]:
             with suppress(OSError):
                 # A builder names its archive a moment after it has moved it here.

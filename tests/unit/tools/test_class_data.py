@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingestion_runtime.model.errors import ConfigError
+from ingestion_runtime.tools import class_data
 from ingestion_runtime.tools.class_data import ClassData, class_data_options
 from ingestion_runtime.tools.jars import ABANDONED_SECONDS
 from ingestion_runtime.tools.java import require_java
@@ -189,6 +190,22 @@ def test_leftovers_are_removed_by_a_later_build(cache: Cache) -> None:
     new = cache.build()
 
     assert {path.name for path in cache.directory.iterdir() if path.suffix != ".json"} == {new.name, fresh.name}
+
+
+def test_an_archive_whose_spark_is_gone_goes_with_the_next_build(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: an environment was thrown away, and made anew it needs another one."""
+    spark = cache.directory.parent / "thrown-away" / "pyspark" / "jars"
+    spark.mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(class_data, "spark_jars", lambda: spark)
+        useless = cache.build()
+    spark.rmdir()
+    new = cache.build()
+
+    assert useless != new
+    assert {path.suffix for path in cache.directory.iterdir()} == {".json", ".jsa"}
+    assert len(list(cache.directory.iterdir())) == 2
+    assert cache.used() == new
 
 
 def test_using_an_archive_keeps_it(cache: Cache) -> None:
