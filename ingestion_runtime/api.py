@@ -11,8 +11,9 @@ from ingestion_runtime.commands.running import new_run_id, open_for_run
 from ingestion_runtime.commands.window import select_window
 from ingestion_runtime.endpoints.resolving import resolve
 from ingestion_runtime.model.errors import ConfigError
+from ingestion_runtime.model.options import AskedWindow, RunOptions
 from ingestion_runtime.model.result import RunResult
-from ingestion_runtime.model.spec import AskedWindow, Configuration, RunOptions, TableSpec
+from ingestion_runtime.model.spec import Configuration, TableSpec
 from ingestion_runtime.orchestrator import RunRequest
 from ingestion_runtime.orchestrator import run as carry_out
 

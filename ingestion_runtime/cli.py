@@ -17,8 +17,7 @@ from ingestion_runtime.commands.common import (
     output_option,
     parse_load_date,
     require_config,
-    select_reloads,
-    select_shrinking,
+    select_by,
     select_tables,
 )
 from ingestion_runtime.commands.completion import completion
@@ -37,7 +36,8 @@ from ingestion_runtime.commands.why_missing import why_missing
 from ingestion_runtime.commands.window import refuse_unfit_options, select_window, window_options
 
 if TYPE_CHECKING:
-    from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
+    from ingestion_runtime.model.options import RunOptions
+    from ingestion_runtime.model.spec import Configuration, TableSpec
 
 _COMMANDS = (init, validate, doctor, backfill, explain, status, retry, verify, why_missing, airflow_dag, completion)
 
@@ -107,7 +107,7 @@ for _command in _COMMANDS:
 
 def _read_request(path: Path, options: dict[str, Any]) -> "tuple[Configuration, tuple[TableSpec, ...], RunOptions]":
     """Return the configuration, the tables that are selected from it, and what the command line adds. Raises ConfigError."""
-    from ingestion_runtime.model.spec import RunOptions
+    from ingestion_runtime.model.options import RunOptions
 
     configuration = (open_configuration if options["dump_orchestration_plan"] else open_for_run)(path)
     tables = select_tables(configuration, options["only_tables"])
@@ -117,8 +117,8 @@ def _read_request(path: Path, options: dict[str, Any]) -> "tuple[Configuration, 
         wm_lag_seconds=options["wm_lag_seconds"],
         heartbeat_seconds=options["heartbeat_seconds"],
         notify_interval_seconds=options["notify_interval_seconds"],
-        reload=frozenset(table.name for table in select_reloads(tables, options["reload_tables"])),
-        allow_shrink=frozenset(table.name for table in select_shrinking(tables, options["allow_shrink"])),
+        reload=frozenset(table.name for table in select_by(tables, options["reload_tables"], "--reload")),
+        allow_shrink=frozenset(table.name for table in select_by(tables, options["allow_shrink"], "--allow-shrink")),
         window=select_window(tables, options),
     )
     return configuration, tables, request

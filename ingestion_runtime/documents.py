@@ -1,5 +1,6 @@
 """Frozen dataclasses as JSON documents and back: receipts, manifests, plans."""
 
+import json
 from functools import cache
 from typing import Any, TypeVar
 
@@ -20,6 +21,11 @@ def dump_document(value: object) -> str:
     kind: Any = type(value)
     text: str = _adapter(kind).dump_json(value).decode()
     return text
+
+
+def as_values(value: object) -> Any:
+    """Return ``value`` (a frozen dataclass) as JSON values, for a document that holds more than it."""
+    return json.loads(dump_document(value))
 
 
 def load_document(kind: type[T], text: str | bytes, origin: str) -> T:

@@ -4,14 +4,11 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from ingestion_runtime.endpoints.factory import EndpointFactory
@@ -28,10 +25,12 @@ from ingestion_runtime.ingestion.patterns import tell_patterns
 from ingestion_runtime.ingestion.runtime import run_ingestion
 from ingestion_runtime.metadata.cache import MetadataCacheManager
 from ingestion_runtime.metadata.runtime import build_metadata_access, collect_metadata
+from ingestion_runtime.model.clock import utc_now
 from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
+from ingestion_runtime.model.options import RunOptions
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
 from ingestion_runtime.model.schema import ColumnChange
-from ingestion_runtime.model.spec import Configuration, Engine, RunOptions, TableSpec
+from ingestion_runtime.model.spec import Configuration, Engine, TableSpec
 from ingestion_runtime.model.state import RunRecord
 from ingestion_runtime.outlets import Told, attach_gateway, attach_notifier, open_notifier
 from ingestion_runtime.staging import Staging
@@ -39,12 +38,11 @@ from ingestion_runtime.state.buffered import BufferedState
 from ingestion_runtime.state.leases import LeaseKeeper
 from ingestion_runtime.state.processes import current_holder
 from ingestion_runtime.state.sqlite import sqlite_store
-from ingestion_runtime.tools.class_data import class_data_options
 from ingestion_runtime.tools.failpoints import Failpoints
 from ingestion_runtime.tools.files import LocalFiles, PlacedFiles, is_hdfs
 from ingestion_runtime.tools.hdfs import HdfsFiles
-from ingestion_runtime.tools.jars import JarCache, default_cache_directory
-from ingestion_runtime.tools.java import require_java
+from ingestion_runtime.tools.interruption import Interruption
+from ingestion_runtime.tools.own_spark import own_spark
 from ingestion_runtime.tools.spark import SparkTool
 from ingestion_runtime.tools.spark_submitted import Submission, find_submission
 
@@ -56,41 +54,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 # Credentials concern the whole run; after them a final failure outweighs one worth a retry, and that a busy table.
 _PRECEDENCE = (2, 1, 3, 4)
-
-
-class Interruption:
-    """Turns SIGINT and SIGTERM into a request to stop; a second one gets the default treatment."""
-
-    def __init__(self) -> None:
-        self.requested = threading.Event()
-        self.signal: int | None = None
-        self._over = threading.Event()
-
-    @contextmanager
-    def listening(self, cancel: Callable[[], None]) -> Iterator[None]:
-        """Listen while the block runs; ``cancel`` ends what is waiting for an engine."""
-        watcher = threading.Thread(target=self._wait, args=(cancel,), name="interruption", daemon=True)
-        watcher.start()
-        # Elsewhere than on the main thread nobody may listen; whoever called us from there has handlers of their own.
-        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-        previous = {number: signal.signal(number, self._handle) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            self._over.set()
-
-    def _wait(self, cancel: Callable[[], None]) -> None:
-        # Not in the handler: it runs between two bytecodes of the main thread, which may hold any lock.
-        while not self._over.wait(0.1):
-            if self.requested.is_set():
-                cancel()  # again and again: a job may have started since
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        self.requested.set()
-        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +123,13 @@ def _prepare(
     """Build what the run needs, in the order in which it may fail: credentials first, before anything is touched."""
     configuration, options = request.configuration, request.options
     runtime = configuration.runtime
-    logs = Path(runtime.logging.event_sink or Path(runtime.state_database).parent / "logs")
+    logs = runtime.log_folder
     failpoints = Failpoints.from_environment(environment)
-    tool = SparkTool.from_config(
+    tool = own_spark(
         runtime,
-        require_java,
-        JarCache(default_cache_directory()).ensure,
         logs / f"spark-{options.run_id}.log",
-        catalog=lambda: factory.prepare_catalog(),  # noqa: PLW0108 - the factory comes later: it needs the tool
-        class_data=class_data_options(default_cache_directory(), environment),
+        environment,
+        lambda: factory.prepare_catalog(),  # noqa: PLW0108 - the factory comes later: it needs the tool
         adopted=session,
         submitted=submission is not None,
     )
@@ -183,7 +144,7 @@ def _prepare(
     state = BufferedState(store, buffer)
     holder = current_holder(options.run_id)
     whole, named = request.tables == configuration.tables, tuple(table.name for table in request.tables)
-    state.begin_run(RunRecord(runtime.job_name, named, options, holder, _utc_now(), whole))
+    state.begin_run(RunRecord(runtime.job_name, named, options, holder, utc_now(), whole))
     stack.push(lambda _, error, __: _record_end(state, options, _code_of(error)) if error else None)
     keeper = stack.enter_context(LeaseKeeper(store, holder))
     stack.callback(tool.stop)
@@ -215,7 +176,7 @@ def _prepare(
         emitter=emitter,
         failpoints=failpoints,
         interrupted=interruption.requested,
-        clock=_utc_now,
+        clock=utc_now,
         failed_early=failed,
     )
 
@@ -346,7 +307,3 @@ def _run_done(results: Sequence[TableResult], code: int, seconds: float) -> RunD
         failed=counts[TableStatus.FAILED],
         interrupted=counts[TableStatus.INTERRUPTED],
     )
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

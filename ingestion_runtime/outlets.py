@@ -20,8 +20,9 @@ from ingestion_runtime.model.batch import TableKey
 from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.metrics import GatewaySpec, MetricsRepository, OpenLineageSpec, TableRun, TableRunListener
 from ingestion_runtime.model.notify import NoticeKind
+from ingestion_runtime.model.options import RunOptions
 from ingestion_runtime.model.result import TableStatus
-from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
+from ingestion_runtime.model.spec import Configuration, TableSpec
 from ingestion_runtime.model.state import StateStore
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
 from ingestion_runtime.model.schema import ColumnChange
+from ingestion_runtime.telling import open_console, say
 
 DOCUMENT_VERSION = 1
 _STYLES = {
@@ -22,7 +23,6 @@ _STYLES = {
     TableStatus.FAILED: "bold red",
     TableStatus.INTERRUPTED: "yellow",
 }
-_FILE_WIDTH = 160  # where no terminal says how wide it is
 _GAP = 2
 _LONGEST_WHOLE = 26  # a timestamp with microseconds
 _NUMBERS = ("read", "written", "slices", "seconds")
@@ -47,20 +47,15 @@ def result_document(result: RunResult) -> dict[str, Any]:
 
 def print_table(result: RunResult) -> None:
     """Print one table of results on stderr, and under it what failed and what to do about it."""
-    # Emoji off: a name such as a:x:b is to be shown as it is.
-    console = Console(stderr=True, emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, _FILE_WIDTH)
-    # Sentences are left to the terminal to wrap: in a log, or in a pipe to grep, each is one line.
-    console.print(f"[italic]{escape(result.job_name)}, load date {result.load_date}[/]", highlight=False, soft_wrap=True)
+    console = open_console()
+    say(console, f"[italic]{escape(result.job_name)}, load date {result.load_date}[/]")
     console.print(_build_table(console.width, result.tables))
     _print_remarks(console, result.tables)
     ended = sum(table.failure is None for table in result.tables)
-    console.print(
+    say(
+        console,
         f"{ended} of {len(result.tables)} tables complete in {result.seconds:.1f} s, exit code {result.exit_code}"
         f" (run {result.run_id})",
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -99,9 +94,6 @@ _CELLS: Mapping[str, Callable[[TableResult], Text]] = {
 
 
 def _print_remarks(console: Console, tables: Sequence[TableResult]) -> None:
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
     # An unreachable source fails all its tables with one message: it is said once.
     failures: dict[tuple[str, str], list[str]] = {}
     for table in tables:
@@ -110,19 +102,19 @@ def _print_remarks(console: Console, tables: Sequence[TableResult]) -> None:
     for (kind, message), names in failures.items():
         # What concerns a whole connection does not name the table.
         named = "" if names[0] in message else f"{', '.join(names)}: "
-        say(f"[bold red]{kind}[/] {escape(named + message)}")
+        say(console, f"[bold red]{kind}[/] {escape(named + message)}")
         for table in tables:
             if table.table in names and table.failure and table.failure.changes:
                 console.print(_build_difference(console.width, table.table, table.failure.changes))
     for table in tables:
         if table.rows_deleted:
-            say(f"{escape(table.table)}: {table.rows_deleted} rows that the source no longer has were deleted")
+            say(console, f"{escape(table.table)}: {table.rows_deleted} rows that the source no longer has were deleted")
         if table.duplicates:
-            say(f"{escape(table.table)}: {table.duplicates} older rows of the same key were left out")
+            say(console, f"{escape(table.table)}: {table.duplicates} older rows of the same key were left out")
         if table.quarantined:
-            say(f"{escape(table.table)}: {table.quarantined} rows without a key are in quarantine")
+            say(console, f"{escape(table.table)}: {table.quarantined} rows without a key are in quarantine")
         if table.remark:
-            say(f"{escape(table.table)}: {escape(table.remark)}")
+            say(console, f"{escape(table.table)}: {escape(table.remark)}")
 
 
 def _build_difference(width: int, name: str, changes: Sequence[ColumnChange]) -> Table:

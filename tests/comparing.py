@@ -51,7 +51,7 @@ def both_sides(lake: Lake, table: str, leave: Sequence[str] = ()) -> Iterator[Si
         basis = basis_of(source, stand, spec.primary_keys, leave)
         with source.view(basis, stand.receipt) as view:
             left_out = view.left_out_keys() if basis.keys else None
-            with target.view(stand, basis, left_out, view.scope.unsettled) as rows:
+            with target.view(stand, basis, left_out, (view.scope.unsettled,) if view.scope.unsettled else ()) as rows:
                 yield Sides(stand, basis, view, rows)
 
 

@@ -16,8 +16,8 @@ from pyiceberg.table import Table
 from pyspark.sql import SparkSession
 
 from ingestion_runtime.endpoints.resolving import open_configuration
+from ingestion_runtime.model.options import AskedWindow, RunOptions
 from ingestion_runtime.model.result import RunResult
-from ingestion_runtime.model.spec import AskedWindow, RunOptions
 from ingestion_runtime.orchestrator import RunRequest, run
 
 # The client compiler alone: these runs are too short for the other one (demo ingest 27 s of processor time against 44).

@@ -11,8 +11,8 @@ from typing import Any
 from pyiceberg.table.snapshots import Snapshot
 from pyspark.sql import SparkSession
 
+from ingestion_runtime.model.options import AskedWindow
 from ingestion_runtime.model.result import TableResult
-from ingestion_runtime.model.spec import AskedWindow
 from tests.lake import Lake
 
 NAME = "web.visits"

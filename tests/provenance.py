@@ -1,10 +1,11 @@
 """An order book, a log and two full tables in SQLite with their lake, and what a foreign hand may do to it behind its back:
 for tests of what can be proven afterwards."""
 
+import hashlib
 import json
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -136,6 +137,27 @@ class Store:
         """Rows as readers see them, housekeeping included."""
         found: pa.Table = self.lake.table(table).scan(row_filter=condition).to_arrow()
         return found
+
+
+def proven_manifests(raw: Path, receipt: Mapping[str, Any]) -> list[str]:
+    """The batches back from a receipt whose manifests have the digests by which the one after each of them knows it.
+
+    ``raw`` is the table's own place there. Fails where a digest is missing, or another; ends where nothing came before, or
+    where that is not there: retention has removed it, or another configuration has it.
+    """
+    found: list[str] = []
+    wanted, digest = receipt["batch_id"], receipt["manifest"]
+    while wanted is not None:
+        path = next(raw.glob(f"load_date=*/batch={wanted}/_MANIFEST.json"), None)
+        if path is None:
+            break
+        content = path.read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest, f"{path} is not the manifest that was published"
+        found.append(wanted)
+        batch = json.loads(content)["batch"]
+        wanted, digest = batch["base"], batch["base_manifest"]
+    assert found, f"{raw} has no batch {receipt['batch_id']}"
+    return found
 
 
 def classify(raised: Exception, table: str) -> IngestionError:

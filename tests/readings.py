@@ -13,8 +13,9 @@ from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.extract import Reader
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import Slice
-from ingestion_runtime.model.spec import ConnectionSpec, PartitionRead, TableSpec
+from ingestion_runtime.model.spec import PartitionRead, TableSpec
 from ingestion_runtime.tools.files import LocalFiles
 from ingestion_runtime.tools.parquet_writer import ParquetSettings
 from tests.servers.mariadb import MariaDatabase

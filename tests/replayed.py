@@ -11,6 +11,7 @@ from ingestion_runtime.provenance.raw_rows import RawRows
 from ingestion_runtime.provenance.replay import Replay
 from ingestion_runtime.tools.files import LocalFiles
 from ingestion_runtime.tools.local_sql import LocalSql
+from ingestion_runtime.tools.nearby import NearFiles
 from tests.lake import Lake
 
 Rows = list[tuple[Any, ...]]
@@ -31,7 +32,7 @@ def replayed(lake: Lake, name: str, memory_mb: int = 128) -> Rows:
     """The rows that raw adds up to, by column name and sorted."""
     spec, schema = table_spec(lake, name), lake.table(name).schema()
     with LocalSql(memory_mb, str(lake.root / "spill")).session() as sql:
-        replay = Replay(sql, spec, schema, chain_of(lake, name))
+        replay = Replay(sql, spec, schema, chain_of(lake, name), NearFiles(LocalFiles(), str(lake.root)))
         replay.expect()
         return canonical([row for batch in RawRows(sql, replay).all() for row in batch.to_pylist()])
 

@@ -19,8 +19,9 @@ from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
 from ingestion_runtime.endpoints.iceberg.target import IcebergTarget
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.endpoints.parquet import ParquetTarget
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.policy import OnChange, SchemaPolicy
-from ingestion_runtime.model.spec import CatalogSpec, ConnectionSpec, Engine, RuntimeSpec, StagingSpec, TableSpec
+from ingestion_runtime.model.spec import CatalogSpec, Engine, RuntimeSpec, StagingSpec, TableSpec
 from ingestion_runtime.model.target import TargetTable
 from ingestion_runtime.tools.files import LocalFiles
 from ingestion_runtime.tools.local_sql import LocalSql

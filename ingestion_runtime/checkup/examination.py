@@ -17,9 +17,10 @@ from ingestion_runtime.checkup.sources import SourceCheckup
 from ingestion_runtime.checkup.state import state_check
 from ingestion_runtime.config import SecretReference, load_configuration
 from ingestion_runtime.endpoints.resolving import resolve
+from ingestion_runtime.model.connection import ConnectionSpec, Secret
 from ingestion_runtime.model.errors import ConfigError, IngestionError
 from ingestion_runtime.model.naming import target_key
-from ingestion_runtime.model.spec import Configuration, ConnectionSpec, Secret, TableSpec
+from ingestion_runtime.model.spec import Configuration, TableSpec
 from ingestion_runtime.tools.jars import default_cache_directory
 
 _OTHERS_MAY_READ = 0o004

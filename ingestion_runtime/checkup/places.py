@@ -52,7 +52,7 @@ def existing(path: Path) -> Path:
 def _places(configuration: Configuration) -> dict[str, str]:
     """Return every place by the key that names it; those that the configuration leaves out have their defaults."""
     runtime, metadata = configuration.runtime, configuration.metadata
-    logs = runtime.logging.event_sink or str(Path(runtime.state_database).parent / "logs")
+    logs = str(runtime.log_folder)
     places: Mapping[str, str | None] = {
         "raw_root": runtime.raw_root,
         "final_root": runtime.final_root,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ingestion_runtime.checkup.findings import Finding, Grade, exit_code
+from ingestion_runtime.telling import open_console, say, visible
 
 _MARKS = {Grade.GREEN: "ok", Grade.YELLOW: "look", Grade.RED: "FAIL"}
 _STYLES = {Grade.GREEN: "green", Grade.YELLOW: "yellow", Grade.RED: "bold red"}
@@ -29,26 +30,18 @@ def findings_document(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print a line for each finding on stderr, and how many there are of each grade."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True, emoji=False, markup=False, highlight=False)
+    console = open_console()
     width = max((len(finding.check) for finding in findings), default=0)
     for finding in findings:
         line = Text()
         line.append(f"{_MARKS[finding.grade]:<4} ", style=_STYLES[finding.grade])
-        line.append(f"{_visible(finding.check):<{width}}  ", style="bold")
-        line.append(_visible(finding.message))
+        line.append(f"{visible(finding.check):<{width}}  ", style="bold")
+        line.append(visible(finding.message))
         if finding.remedy:
-            line.append(f"  -> {_visible(finding.remedy)}", style="italic")
-        # One line each, whatever the width: the terminal wraps, and grep finds the whole.
-        console.print(line, soft_wrap=True)
+            line.append(f"  -> {visible(finding.remedy)}", style="italic")
+        say(console, line)
     counts = {grade: sum(finding.grade is grade for finding in findings) for grade in Grade}
     summary = ", ".join(f"{counts[grade]} {grade}" for grade in Grade)
-    console.print(Text(f"{summary}; exit code {exit_code(findings)}"), soft_wrap=True)
-
-
-def _visible(text: str) -> str:
-    """Return text on one line, without what would move a terminal's cursor."""
-    plain = " ".join(text.split())
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in plain)
+    say(console, f"{summary}; exit code {exit_code(findings)}")

@@ -13,9 +13,10 @@ from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.endpoints.jdbc.sql import selection
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.horizon import Horizon, HorizonPolicy
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.tools.files import LocalFiles
 from ingestion_runtime.tools.parquet_writer import ParquetSettings
 

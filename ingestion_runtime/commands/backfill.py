@@ -42,7 +42,7 @@ def backfill(config_path: Path | None, table_name: str, columns: str | None, loa
 
 
 def _backfill(path: Path, table_name: str, columns: str | None, load_date: str | None, output: str) -> int:
-    from ingestion_runtime.model.spec import RunOptions
+    from ingestion_runtime.model.options import RunOptions
 
     configuration = open_configuration(path)
     tables = pick_tables(configuration.tables, table_name, "--table")

@@ -7,7 +7,7 @@ itself, and ``--help`` none of it (0.08 s where it took 0.34).
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -74,18 +74,11 @@ def select_tables(configuration: "Configuration", only: str | None) -> tuple["Ta
     return configuration.tables if only is None else pick_tables(configuration.tables, only, "--only-tables")
 
 
-def select_reloads(tables: tuple["TableSpec", ...], names: str | None) -> tuple["TableSpec", ...]:
-    """Return the selected tables that are to be reloaded: none without ``names``, all for ``*``."""
+def select_by(tables: tuple["TableSpec", ...], names: str | None, option: str) -> tuple["TableSpec", ...]:
+    """Return those of the selected tables that an option is given for: none without ``names``, all for ``*``."""
     if names is None:
         return ()
-    return tables if names.strip() == "*" else pick_tables(tables, names, "--reload")
-
-
-def select_shrinking(tables: tuple["TableSpec", ...], names: str | None) -> tuple["TableSpec", ...]:
-    """Return the selected tables that may shrink in this run: none without ``names``, all for ``*``."""
-    if names is None:
-        return ()
-    return tables if names.strip() == "*" else pick_tables(tables, names, "--allow-shrink")
+    return tables if names.strip() == "*" else pick_tables(tables, names, option)
 
 
 def parse_load_date(text: str | None, timezone: str) -> date:
@@ -102,7 +95,17 @@ def parse_load_date(text: str | None, timezone: str) -> date:
 
 def pick_tables(tables: tuple["TableSpec", ...], names: str, option: str) -> tuple["TableSpec", ...]:
     """Return the tables that ``names`` lists (see ``select_tables``); ``option`` is named in errors."""
-    return match_tables(tables, names.split(","), option)
+    return match_tables(tables, _split(names, {table.name.lower() for table in tables}), option)
+
+
+def _split(names: str, known: Collection[str]) -> Iterator[str]:
+    """Yield the names of a list with commas between them; a name that is ``known`` (in lower case) may hold some itself."""
+    pieces = names.split(",")
+    most = 1 + max((name.count(",") for name in known), default=0)
+    while pieces:
+        length = next((n for n in range(most, 1, -1) if ",".join(pieces[:n]).strip().lower() in known), 1)
+        yield ",".join(pieces[:length])
+        del pieces[:length]
 
 
 def match_tables(tables: tuple["TableSpec", ...], names: Iterable[str], option: str) -> tuple["TableSpec", ...]:

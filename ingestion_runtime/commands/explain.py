@@ -1,6 +1,5 @@
 """``ingestion explain``: what a run would do now."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ingestion_runtime.commands.common import (
     parse_load_date,
     print_json,
     require_config,
-    select_reloads,
+    select_by,
     select_tables,
 )
 from ingestion_runtime.commands.names import complete_tables
@@ -43,21 +42,21 @@ def explain(config_path: Path | None, **options: Any) -> None:
 
 
 def _explain(path: Path, options: dict[str, Any]) -> int:
-    from ingestion_runtime.documents import dump_document
+    from ingestion_runtime.documents import as_values
     from ingestion_runtime.explaining.foresight import foresee
     from ingestion_runtime.explaining.screens import print_forecasts
-    from ingestion_runtime.model.spec import RunOptions
+    from ingestion_runtime.model.options import RunOptions
     from ingestion_runtime.orchestrator import gravest
 
     configuration = open_configuration(path)
     tables = select_tables(configuration, options["only_tables"])
     day = parse_load_date(options["load_date"], configuration.runtime.timezone)
-    reload = frozenset(table.name for table in select_reloads(tables, options["reload_tables"]))
+    reload = frozenset(table.name for table in select_by(tables, options["reload_tables"], "--reload"))
     asked = RunOptions(run_id="explain", load_date=day, reload=reload, window=select_window(tables, options))
     forecasts = foresee(configuration, tables, asked)
     code = gravest(forecast.failure.exit_code for forecast in forecasts if forecast.failure)
     if options["output"] == "json":
-        listed = [json.loads(dump_document(forecast)) for forecast in forecasts]
+        listed = [as_values(forecast) for forecast in forecasts]
         job, shown = configuration.runtime.job_name, {"version": 1, "exit_code": code}
         print_json({**shown, "job_name": job, "load_date": day.isoformat(), "tables": listed})
     else:

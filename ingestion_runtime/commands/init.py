@@ -13,7 +13,7 @@ from ingestion_runtime.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from ingestion_runtime.drafting.document import Frame
-    from ingestion_runtime.model.spec import ConnectionSpec
+    from ingestion_runtime.model.connection import ConnectionSpec
 
 #: The dialects of the configuration; validation knows them too, and imports more than --help may cost.
 DIALECTS = ("postgresql", "mysql", "mariadb", "singlestore", "sqlite")

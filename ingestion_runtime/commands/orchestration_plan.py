@@ -7,7 +7,8 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
+    from ingestion_runtime.model.options import RunOptions
+    from ingestion_runtime.model.spec import Configuration, TableSpec
 
 # The configuration goes into the command by its absolute path.
 _NOT_CARRIED = frozenset({"config_path", "dump_orchestration_plan"})

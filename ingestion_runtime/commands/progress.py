@@ -104,7 +104,7 @@ def _locate(log_file: str | None, config_path: Path | None) -> str:
     from ingestion_runtime.config import load_configuration
 
     runtime = load_configuration(config_path).runtime
-    return str(runtime.logging.event_sink or Path(runtime.state_database).parent / "logs")
+    return str(runtime.log_folder)
 
 
 def _quietly(command: Callable[[], int]) -> int:

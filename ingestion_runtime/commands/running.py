@@ -11,7 +11,8 @@ from ingestion_runtime.commands.common import open_configuration, parse_load_dat
 from ingestion_runtime.model.errors import IngestionError
 
 if TYPE_CHECKING:
-    from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
+    from ingestion_runtime.model.options import RunOptions
+    from ingestion_runtime.model.spec import Configuration, TableSpec
 
 
 def new_run_id() -> str:
@@ -33,7 +34,7 @@ def open_for_run(path: Path) -> "Configuration":
 
 def _tell(path: Path, error: IngestionError) -> None:
     from ingestion_runtime.config import load_configuration
-    from ingestion_runtime.model.spec import RunOptions
+    from ingestion_runtime.model.options import RunOptions
     from ingestion_runtime.outlets import open_notifier
 
     try:

@@ -1,6 +1,5 @@
 """``ingestion status``: where the tables stand."""
 
-import json
 import math
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def status(config_path: Path | None, only_tables: str | None, stale_hours: float
 def _status(path: Path, only_tables: str | None, stale_hours: float | None, output: str) -> int:
     from datetime import UTC, datetime
 
-    from ingestion_runtime.documents import dump_document
+    from ingestion_runtime.documents import as_values
     from ingestion_runtime.explaining.remembered import remembered_configuration
     from ingestion_runtime.explaining.standing import look_around
 
@@ -55,7 +54,7 @@ def _status(path: Path, only_tables: str | None, stale_hours: float | None, outp
     overview = look_around(configuration, select_tables(configuration, only_tables), datetime.now(UTC))
     stale = [table.table for table in overview.tables if stale_hours is not None and table.is_stale(stale_hours)]
     if output == "json":
-        print_json({"version": 1, "stale_hours": stale_hours, "stale": stale, **json.loads(dump_document(overview))})
+        print_json({"version": 1, "stale_hours": stale_hours, "stale": stale, **as_values(overview)})
     else:
         from ingestion_runtime.explaining.screens import print_overview
 

@@ -1,6 +1,5 @@
 """``ingestion verify``: proof without the source."""
 
-import json
 import signal
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def verify(
 
 
 def _verify(path: Path, only_tables: str | None, asked: tuple[bool, int, bool], output: str) -> int:
-    from ingestion_runtime.documents import dump_document
+    from ingestion_runtime.documents import as_values
     from ingestion_runtime.explaining.remembered import remembered_configuration
     from ingestion_runtime.orchestrator import gravest
     from ingestion_runtime.provenance.findings import ProofStatus
@@ -66,7 +65,7 @@ def _verify(path: Path, only_tables: str | None, asked: tuple[bool, int, bool], 
     warned = _WARNED if fail_on_warn and any(proof.warns for proof in proofs) else 0
     code = gravest(codes) or warned
     if output == "json":
-        listed = [json.loads(dump_document(proof)) for proof in proofs]
+        listed = [as_values(proof) for proof in proofs]
         print_json({"version": 1, "exit_code": code, "job_name": configuration.runtime.job_name, "tables": listed})
     else:
         from ingestion_runtime.provenance.screens import print_proofs

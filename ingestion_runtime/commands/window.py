@@ -8,7 +8,8 @@ import click
 from ingestion_runtime.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ingestion_runtime.model.spec import AskedWindow, TableSpec
+    from ingestion_runtime.model.options import AskedWindow
+    from ingestion_runtime.model.spec import TableSpec
 
 _TOLD = 5
 
@@ -38,7 +39,7 @@ def select_window(tables: Sequence["TableSpec"], options: dict[str, Any]) -> "As
     """
     if options["start_date"] is None:
         return None
-    from ingestion_runtime.model.spec import AskedWindow
+    from ingestion_runtime.model.options import AskedWindow
     from ingestion_runtime.planning.window import has_windows, read_window
 
     asked = AskedWindow(options["start_date"], options["end_date"])

@@ -8,8 +8,8 @@ from ingestion_runtime.config.known import DIALECTS, DialectRules, Kind
 from ingestion_runtime.config.models.connections import ConnectionFile, TlsFile
 from ingestion_runtime.config.paths import PathResolver
 from ingestion_runtime.config.secrets import HOW_TO, SecretReference
+from ingestion_runtime.model.connection import ConnectionSpec, Tls
 from ingestion_runtime.model.errors import ConfigError
-from ingestion_runtime.model.spec import ConnectionSpec, Tls
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9._:%\[\]-]+", re.ASCII)

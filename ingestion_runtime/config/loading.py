@@ -15,14 +15,10 @@ from ingestion_runtime.config.parsing import keys_of, parse_part, tell_unknown_k
 from ingestion_runtime.config.paths import PathResolver
 from ingestion_runtime.config.reading import read_json_object
 from ingestion_runtime.config.runtime import Connections, build_metadata, build_runtime
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.errors import ConfigError
 from ingestion_runtime.model.orchestration import Orchestration, Schedule
-from ingestion_runtime.model.spec import (
-    Configuration,
-    ConnectionSpec,
-    MetadataSpec,
-    RuntimeSpec,
-)
+from ingestion_runtime.model.spec import Configuration, MetadataSpec, RuntimeSpec
 
 
 def load_configuration(path: Path) -> Configuration:

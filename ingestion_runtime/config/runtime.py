@@ -15,11 +15,11 @@ from ingestion_runtime.config.notify import build_gateway, build_notify
 from ingestion_runtime.config.paths import PathResolver, check_apart, is_hdfs, neighbour
 from ingestion_runtime.config.policies import build_guardrails, build_policy
 from ingestion_runtime.config.reconciliation import build_reconciliation
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.policy import SchemaPolicy
 from ingestion_runtime.model.reconciliation import Reconciliation
 from ingestion_runtime.model.spec import (
     CatalogSpec,
-    ConnectionSpec,
     Engine,
     LoggingSpec,
     MetadataSpec,

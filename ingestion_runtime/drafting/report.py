@@ -4,8 +4,8 @@ from typing import Any
 
 from ingestion_runtime.drafting.draft import Draft
 from ingestion_runtime.drafting.tables import TableDraft
+from ingestion_runtime.telling import open_console, say
 
-_FILE_WIDTH = 160  # where no terminal says how wide it is
 _UNKNOWN = "many"
 
 
@@ -21,18 +21,10 @@ def draft_document(draft: Draft) -> dict[str, Any]:
 def print_draft(draft: Draft) -> None:
     """Print what was chosen for every table on stderr, what was left out, and what the reader should know."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    # Names come from a database: neither markup nor emoji is looked for in them.
-    console = Console(stderr=True, emoji=False, markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, _FILE_WIDTH)
-
-    def say(text: str) -> None:
-        console.print(Text(text), soft_wrap=True)
-
+    console = open_console()
     shown = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for header in ("table", "mode", "rows", "key", "cursor", "why"):
         shown.add_column(
@@ -47,11 +39,11 @@ def print_draft(draft: Draft) -> None:
         shown.add_row(*(Text(visible(cell)) for cell in cells))
     console.print(shown)
     if draft.left_out:
-        say("Left out:")
+        say(console, "Left out:")
     for out in draft.left_out:
-        say(visible(f"  {out.name}: {out.reason}"))
+        say(console, Text(visible(f"  {out.name}: {out.reason}")))
     for remark in draft.remarks:
-        say(visible(f"Note: {remark}"))
+        say(console, Text(visible(f"Note: {remark}")))
 
 
 def _rows(table: TableDraft) -> str:

@@ -109,9 +109,9 @@ class SqlRows:
         (found,) = self._checksums([self._columns])
         return found
 
-    def column_checksums(self) -> Mapping[str, Checksum]:
-        """Return for each compared column the checksum over rows that consist of it alone."""
-        found = self._checksums([[column] for column in self._columns])
+    def column_checksums(self, within: Collection[str] | None = None) -> Mapping[str, Checksum]:
+        """Return for each compared column the checksum over rows that consist of it alone; see ``ComparedRows``."""
+        found = self._checksums([[column] for column in self._columns], within)
         return dict(zip(self._names, found, strict=True))
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> Mapping[str, RowBucket]:
@@ -156,12 +156,14 @@ class SqlRows:
         names = ", ".join(name for name, _ in items)
         return f"SELECT {names} FROM ({hashed}) AS living ANTI JOIN {left_out} USING ({LEFT_OUT_HASH})"
 
-    def _checksums(self, groups: Sequence[Sequence[Typed]]) -> list[Checksum]:
-        """Return a checksum over each group of columns, all by one scan."""
+    def _checksums(self, groups: Sequence[Sequence[Typed]], within: Collection[str] | None = None) -> list[Checksum]:
+        """Return a checksum over each group of columns, all by one scan; of rows in these buckets (None: all)."""
+        condition = None if within is None else self._in_buckets(within)
         spelling = self._engine.spelling
         items = [(f"h{place}", spelling.row_hash(columns)) for place, columns in enumerate(groups)]
         sums = [f"coalesce(sum({number(name)}), 0)" for name, _ in items for number in (spelling.high, spelling.low)]
-        rows, *totals = map(int, self._row(f"SELECT count(*), {', '.join(sums)} FROM ({self._rows(items)}) AS hashed"))
+        hashed = self._rows(items, condition)
+        rows, *totals = map(int, self._row(f"SELECT count(*), {', '.join(sums)} FROM ({hashed}) AS hashed"))
         return [Checksum(rows, high, low) for high, low in zip(totals[::2], totals[1::2], strict=True)]
 
     def _examples(self, hashes: str) -> tuple[str, ...]:

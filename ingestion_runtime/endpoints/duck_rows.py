@@ -52,9 +52,6 @@ class _DuckEngine:
         self._sql = sql
         self._touched = source.touched is not None
         self._place = ", ".join(source.place)
-        # Of files that are read by field ids DuckDB expects a single row, and would put the table's rows into the hash table
-        # to meet a few names: 12 million rows of 8 columns did not fit into 128 MiB. What is joined to them stands right.
-        sql.execute("SET disabled_optimizers = 'build_side_probe_side'")
         with _named():
             sql.execute(f"CREATE VIEW {_CLEAN} AS {source.clean}")
             if self._touched:

@@ -5,18 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.engine import EngineChoice, EngineFacts, EngineSwitch
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog, catalog_conf
-from ingestion_runtime.endpoints.iceberg.chosen_keys import ChosenKeys
-from ingestion_runtime.endpoints.iceberg.comparing import LocalIcebergRows
-from ingestion_runtime.endpoints.iceberg.keys import IcebergKeys
-from ingestion_runtime.endpoints.iceberg.local_keys import LocalKeys
 from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
 from ingestion_runtime.endpoints.iceberg.partitions import splitter
-from ingestion_runtime.endpoints.iceberg.spark_comparing import SparkIcebergRows
 from ingestion_runtime.endpoints.iceberg.target import IcebergTarget
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.endpoints.jdbc.arrow_reader import ArrowReader
@@ -27,23 +23,25 @@ from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
 from ingestion_runtime.endpoints.parquet import ParquetTarget
-from ingestion_runtime.endpoints.parquet_comparing import ParquetRows
-from ingestion_runtime.endpoints.published import PublishedDirectory, PublishedRows
 from ingestion_runtime.endpoints.raw import RawZone
 from ingestion_runtime.model.batch import TableKey
-from ingestion_runtime.model.comparison import TargetRows
 from ingestion_runtime.model.endpoint import MetadataCapableEndpoint, SourceEndpoint
 from ingestion_runtime.model.errors import ConfigError, TransientError
 from ingestion_runtime.model.naming import target_key
 from ingestion_runtime.model.privacy import MaskMethod
 from ingestion_runtime.model.spec import Configuration, Deletes, Engine, SinkFormat, TableSpec
 from ingestion_runtime.model.target import TargetKeyReader, TargetTable
-from ingestion_runtime.model.upkeep import TargetUpkeep
 from ingestion_runtime.tools.failpoints import Failpoints
 from ingestion_runtime.tools.files import Files, is_hdfs
 from ingestion_runtime.tools.local_sql import LocalSql
 from ingestion_runtime.tools.parquet_writer import ParquetSettings, Splitter
 from ingestion_runtime.tools.spark import SparkTool, TableSession
+
+if TYPE_CHECKING:
+    from ingestion_runtime.endpoints.published import PublishedRows
+    from ingestion_runtime.model.comparison import TargetRows
+    from ingestion_runtime.model.upkeep import TargetUpkeep
+    from ingestion_runtime.tools.nearby import NearFiles
 
 # Below this DuckDB does little but write to disk.
 _LEAST_SQL_MB = 64
@@ -136,7 +134,13 @@ class EndpointFactory:
         """Return SQL in this process, within a table's share of the memory."""
         runtime = self._configuration.runtime
         share = max(_LEAST_SQL_MB, runtime.memory_mb // max(1, runtime.max_parallel_tables))
-        return LocalSql(share, runtime.staging.root)
+        return LocalSql(share, self._scratch)
+
+    @property
+    def _scratch(self) -> str:
+        """Where work in this process puts what does not fit into memory: staging, or beside the state where that is far."""
+        runtime = self._configuration.runtime
+        return str(Path(runtime.state_database).parent) if is_hdfs(runtime.staging.root) else runtime.staging.root
 
     def _local_tools(self) -> LocalTools:
         return LocalTools(self.parquet_settings(), self.local_sql(), self._files)
@@ -146,10 +150,9 @@ class EndpointFactory:
         runtime = self._configuration.runtime
         if table.sink is SinkFormat.PARQUET:
             return ParquetTarget(runtime.final_root, table, self._files, self.local_sql())
-        if self._catalog is None:
-            raise ConfigError(f"{table.name} goes to Iceberg, and there is no catalog.", remedy="Set runtime.intermediate.")
-        writer = BranchWriter(session, self._catalog.name, self._catalog.identifier(table), table)
-        return IcebergTarget(self._catalog, table, writer, switch, self._local_tools())
+        catalog = self._require_catalog(table)
+        writer = BranchWriter(session, catalog.name, catalog.identifier(table), table)
+        return IcebergTarget(catalog, table, writer, switch, self._local_tools())
 
     def build_upkeep(
         self,
@@ -157,7 +160,7 @@ class EndpointFactory:
         session: TableSession,
         failpoints: Failpoints = _NO_POINTS,
         clock: Callable[[], float] = time.time,
-    ) -> TargetUpkeep:
+    ) -> "TargetUpkeep":
         """Return what keeps a table's target in shape; ``clock`` tells the seconds since the epoch by which things age."""
         runtime = self._configuration.runtime
         if table.sink is SinkFormat.PARQUET:
@@ -167,54 +170,73 @@ class EndpointFactory:
             return ParquetUpkeep(
                 target, Path(runtime.final_root, table.schema, table.table), table.maintenance.small_file_mb
             )
-        if self._catalog is None:
-            raise ConfigError(f"{table.name} goes to Iceberg, and there is no catalog.", remedy="Set runtime.intermediate.")
+        catalog = self._require_catalog(table)
         from ingestion_runtime.endpoints.iceberg.spark_upkeep import SparkUpkeep
         from ingestion_runtime.endpoints.iceberg.upkeep import IcebergUpkeep
 
-        far = SparkUpkeep(self._catalog, table, session, self._files, failpoints, clock)
-        local = IcebergUpkeep(self._catalog, table, self._local_tools(), far, failpoints, clock)
-        return local if self._catalog.local else far
+        far = SparkUpkeep(catalog, table, session, self._files, failpoints, clock)
+        local = IcebergUpkeep(catalog, table, self._local_tools(), far, failpoints, clock)
+        return local if catalog.local else far
 
     def _build_keys(self, table: TableSpec, session: TableSession, switch: EngineSwitch) -> TargetKeyReader | None:
         if self._catalog is None or table.deletes is Deletes.IGNORE:
             return None
+        from ingestion_runtime.endpoints.iceberg.chosen_keys import ChosenKeys
+        from ingestion_runtime.endpoints.iceberg.keys import IcebergKeys
+        from ingestion_runtime.endpoints.iceberg.local_keys import LocalKeys
+
         spark = IcebergKeys(session, self._catalog.name, self._catalog.identifier(table), table)
         return ChosenKeys(switch, spark, LocalKeys(self._catalog, table, self._local_tools()))
 
-    def build_published(self, table: TableSpec, snapshot: str) -> PublishedRows:
-        """Return what readers see, or saw, at a snapshot of a table's target (``TargetHead.snapshot``).
+    def near_files(self) -> "NearFiles":
+        """Return what lends files of HDFS to work that reads local ones; close it."""
+        from ingestion_runtime.tools.nearby import NearFiles
+
+        return NearFiles(self._files, self._scratch)
+
+    def build_published(self, table: TableSpec, snapshot: str, near: "NearFiles") -> "PublishedRows":
+        """Return what readers see, or saw, at a snapshot of a table's target (``TargetHead.snapshot``). ``near`` lends its
+        files, for as long as it is used.
 
         Raises UnfitSnapshot, whose reason says why only Spark can read it, and TransientError where it is gone.
         """
         runtime = self._configuration.runtime
         if table.sink is SinkFormat.PARQUET:
-            return PublishedDirectory(Path(runtime.final_root, table.schema, f".{table.table}", snapshot))
-        from ingestion_runtime.endpoints.iceberg.commits import load
-        from ingestion_runtime.endpoints.iceberg.published import PublishedSnapshot
-        from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
+            from ingestion_runtime.endpoints.published import PublishedDirectory
 
-        if self._catalog is None or not self._catalog.local:
-            raise UnfitSnapshot("its catalog, or its files, are on HDFS")
-        found = load(self._catalog.pyiceberg(), self._catalog.identifier(table))
+            return PublishedDirectory(Path(runtime.final_root, table.schema, f".{table.table}", snapshot))
+        from ingestion_runtime.endpoints.iceberg.published import PublishedSnapshot
+
+        catalog = self._require_catalog(table)
+        found = catalog.load(catalog.identifier(table))
         if found is None:
             raise TransientError(f"{table.name}: the table is gone from the catalog.", remedy="Run the same command again.")
-        return PublishedSnapshot(found, int(snapshot))
+        return PublishedSnapshot(found, int(snapshot), self._files, near)
 
-    def build_rows(self, table: TableSpec, session: TableSession, engine: Engine) -> TargetRows:
+    def build_rows(self, table: TableSpec, session: TableSession, engine: Engine) -> "TargetRows":
         """Return the rows of a table's target, to be compared where they are: in this process, unless ``engine`` is Spark.
 
         A plain directory is always read in this process.
         """
         runtime = self._configuration.runtime
         if table.sink is SinkFormat.PARQUET:
+            from ingestion_runtime.endpoints.parquet_comparing import ParquetRows
+
             sql = self.local_sql()
             return ParquetRows(runtime.final_root, table, ParquetTarget(runtime.final_root, table, self._files, sql), sql)
+        catalog = self._require_catalog(table)
+        if engine is Engine.SPARK:
+            from ingestion_runtime.endpoints.iceberg.spark_comparing import SparkIcebergRows
+
+            return SparkIcebergRows(catalog, table, session)
+        from ingestion_runtime.endpoints.iceberg.comparing import LocalIcebergRows
+
+        return LocalIcebergRows(catalog, table, self.local_sql())
+
+    def _require_catalog(self, table: TableSpec) -> IcebergCatalog:
         if self._catalog is None:
             raise ConfigError(f"{table.name} goes to Iceberg, and there is no catalog.", remedy="Set runtime.intermediate.")
-        if engine is Engine.SPARK:
-            return SparkIcebergRows(self._catalog, table, session)
-        return LocalIcebergRows(self._catalog, table, self.local_sql())
+        return self._catalog
 
     def target_key(self, table: TableSpec) -> TableKey:
         """Return the name under which state and leases know the table's target."""

@@ -187,10 +187,7 @@ class ParquetTarget:
         return tuple(sorted(name for name in others if name.rpartition("_")[0] != previous))
 
     def _refuse_missing_columns(self, payload: Payload) -> None:
-        import pyarrow.parquet as pq
-
-        published = sorted(self._link.glob("*.parquet"))
-        gone = set(pq.read_schema(published[0]).names) - set(payload.schema.names) if published else set()
+        gone = self._published_columns() - set(payload.schema.names)
         gone -= {former for _, former in payload.renamed}
         if gone and self._table.policy.dropped is OnChange.FAIL:
             raise RefusedBatchError(
@@ -199,6 +196,16 @@ class ParquetTarget:
                 table=self._table.name,
                 columns=tuple(sorted(gone)),
             )
+
+    def _published_columns(self) -> set[str]:
+        """Return the columns that readers see; none where the file that says it is spoilt, so that it can be replaced."""
+        import pyarrow.parquet as pq
+
+        published = sorted(self._link.glob("*.parquet"))
+        try:
+            return set(pq.read_schema(published[0]).names) if published else set()
+        except (OSError, pa.ArrowInvalid, UnicodeDecodeError):
+            return set()
 
     def _fence(self) -> int:
         path = self._folder / "_FENCE"

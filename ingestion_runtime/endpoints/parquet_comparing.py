@@ -1,7 +1,7 @@
 """The rows of a table in a plain Parquet directory, compared in this process."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,20 +35,17 @@ class ParquetRows:
             raise self._unreadable(head.damage or "the link points to a folder that this runtime did not make")
         return Stand(head.receipt, head.snapshot, self._columns(head.snapshot), head.damage)
 
+    @contextmanager
     def view(
         self,
         stand: Stand,
         basis: Basis,
         left_out: Iterator[pa.RecordBatch] | None = None,
-        unsettled: ReRead | None = None,
-    ) -> AbstractContextManager[ComparedRows]:
-        """Open the rows of that folder; see ``TargetRows``. There is no unsettled set: each batch is the whole table."""
-        if unsettled is not None:
+        apart: Sequence[ReRead] = (),
+    ) -> Iterator[ComparedRows]:
+        """Open the rows of that folder; see ``TargetRows``. No set is apart: each batch is the whole table."""
+        if apart:
             raise ValueError("a directory that is always replaced as a whole has no set that is read again")
-        return self._view(stand, basis, left_out)
-
-    @contextmanager
-    def _view(self, stand: Stand, basis: Basis, left_out: Iterator[pa.RecordBatch] | None) -> Iterator[ComparedRows]:
         snapshot = stand.snapshot or ""
         files = self._files(snapshot)
         source = f"SELECT * FROM read_parquet({file_list(files)}, hive_partitioning = false, union_by_name = true)"

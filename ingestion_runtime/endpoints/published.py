@@ -3,14 +3,13 @@
 Nothing here changes a target. Columns of a table in Iceberg are read by their ids, those of a directory by name.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from ingestion_runtime.model.columns import is_ingest_column
 from ingestion_runtime.tools.local_sql import file_list, quote
 
 #: The columns that ``PublishedRows.relation`` adds: a row's file, and its place in it, from 0.
@@ -53,14 +52,16 @@ class PublishedRows(Protocol):
     def relation(self, columns: Sequence[str], within: Collection[str] | None = None) -> str:
         """Return what may stand after FROM in DuckDB: the living rows with these columns and where they lie.
 
-        ``within``: only those of some of ``paths``.
+        ``within``: only those of some of ``paths``. They have to be lent for as long as it is read: see ``portions``.
         """
         ...
 
+    def portions(self, within: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Yield some of ``paths`` in pieces, each lent on this machine until the next one is asked for.
 
-def data_columns(columns: pa.Schema) -> pa.Schema:
-    """Return the columns that hold a row's own values."""
-    return pa.schema([field for field in columns if not is_ingest_column(field.name)])
+        Those of a local disk are one piece. Raises TransientError where the disk has no room for a piece.
+        """
+        ...
 
 
 class PublishedDirectory:
@@ -74,7 +75,7 @@ class PublishedDirectory:
         for path in sorted(folder.glob("*.parquet")):
             try:
                 found.append((str(path), pq.read_schema(path)))
-            except (OSError, pa.ArrowInvalid) as error:
+            except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
                 spoilt.append(SpoiltFile(str(path), f"it cannot be opened ({error})"))
         self.schema = None
         self.spoilt = tuple(spoilt)
@@ -92,3 +93,7 @@ class PublishedDirectory:
             f"(SELECT {listed}filename AS {FILE_COLUMN}, file_row_number AS {PLACE_COLUMN} FROM read_parquet("
             f"{file_list(paths)}, filename = true, file_row_number = true, hive_partitioning = false))"
         )
+
+    def portions(self, within: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Yield all of them: they are here."""
+        yield within

@@ -5,6 +5,7 @@
 {raw_root}/{schema}/{table}/load_date=D/batch=B/_tombstones/   keys that the source no longer had
 """
 
+import hashlib
 import uuid
 from collections.abc import Iterable
 from datetime import date
@@ -51,7 +52,8 @@ class RawZone:
         path = f"{directory}/{MANIFEST}"
         if not self._files.exists(path):
             raise TerminalError(f"{directory} has no {MANIFEST}.", remedy="Restore it from a backup.", path=path)
-        return RawBatch(directory, load_document(RawManifest, self._files.read_text(path), directory))
+        text = self._files.read_text(path)
+        return RawBatch(directory, load_document(RawManifest, text, directory), _digest(text))
 
     def published_mark(self, directory: str) -> PublishedMark | None:
         """Return what the marker of a published batch says, None where there is none; raises TerminalError when it cannot be
@@ -88,8 +90,8 @@ class RawZone:
             self._files.rename(directory, aside)
             directory = aside
         self._files.remove_tree(directory)
-        if not self._files.names(parent):
-            self._files.remove_tree(parent)
+        # By the file system's own rule: another configuration may share this place, and be about to land something.
+        self._files.remove_empty(parent)
 
     def age_seconds(self, directory: str, now: float) -> float:
         """Return the seconds since a batch landed, or since something was put into the directory."""
@@ -130,28 +132,31 @@ class RawZone:
         A batch that has landed already is returned as it is. One that landed with other rows, because its slices had to be
         read again since, makes room first, unless it is published: then it is not ours to change (TransientError).
         """
-        self.set_aside(batch, staged)
         landed = self.find(batch)
+        if landed is not None and not _holds(landed, staged):
+            self._make_room(batch, landed)
+            landed = None
+        aside = self.set_aside(batch, staged)
         if landed is not None:
-            there = (*landed.manifest.files, *landed.manifest.tombstones)
-            if _hashes(there) == _hashes(file for piece in staged for file in _lands(piece)):
+            if landed.manifest.aside == aside:
                 return landed
             self._make_room(batch, landed)
         directory = self._batch_directory(batch.load_date, batch.id)
         temporary, files = self._gather(staged, directory, quarantined=False)
-        return self._move_in(temporary, directory, batch, files, staged)
+        return self._move_in(temporary, directory, batch, files, staged, aside)
 
     def quarantine(self, batch: Batch) -> str:
         """Return where the rows of a batch lie that were set aside."""
         return self._batch_directory(batch.load_date, batch.id, f"{QUARANTINE}/")
 
-    def set_aside(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> None:
-        """Give quarantined rows their place beside raw, if there are any."""
-        if any(piece.manifest.quarantine for piece in staged):
-            aside = self.quarantine(batch)
-            temporary, files = self._gather(staged, aside, quarantined=True)
-            self._files.remove_tree(aside)  # of an earlier attempt: the same rows, or older ones
-            self._move_in(temporary, aside, batch, files, staged)
+    def set_aside(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> str | None:
+        """Give quarantined rows their place beside raw; return the digest of their manifest, None if there are no rows."""
+        if not any(piece.manifest.quarantine for piece in staged):
+            return None
+        aside = self.quarantine(batch)
+        temporary, files = self._gather(staged, aside, quarantined=True)
+        self._files.remove_tree(aside)  # of an earlier attempt: the same rows, or older ones
+        return self._move_in(temporary, aside, batch, files, staged).digest
 
     def mark_published(self, mark: PublishedMark) -> None:
         """Leave the marker that a rebuild believes."""
@@ -203,6 +208,7 @@ class RawZone:
         batch: Batch,
         files: tuple[StagedFile, ...],
         staged: tuple[StagedSlice, ...],
+        aside: str | None = None,
     ) -> RawBatch:
         manifest = RawManifest(
             batch=batch,
@@ -216,10 +222,17 @@ class RawZone:
                 for piece in staged
                 if piece.manifest.testimony is not None
             ),
+            aside=aside,
         )
-        self._files.write_text(f"{temporary}/{MANIFEST}", dump_document(manifest))
+        text = dump_document(manifest)
+        self._files.write_text(f"{temporary}/{MANIFEST}", text)
         self._files.rename(temporary, target)
-        return RawBatch(target, manifest)
+        return RawBatch(target, manifest, _digest(text))
+
+
+def _digest(text: str) -> str:
+    # Of the file's own bytes: a manifest is one line of UTF-8, so reading it as text changes nothing about it.
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _hidden(target: str) -> str:
@@ -231,6 +244,12 @@ def _lands(piece: StagedSlice) -> tuple[StagedFile, ...]:
     """The files of a slice that raw keeps: a file of no tombstones is none."""
     manifest = piece.manifest
     return () if manifest.slice.tombstones and not manifest.rows else manifest.files
+
+
+def _holds(landed: RawBatch, staged: tuple[StagedSlice, ...]) -> bool:
+    """Whether these slices are what landed."""
+    there = (*landed.manifest.files, *landed.manifest.tombstones)
+    return _hashes(there) == _hashes(file for piece in staged for file in _lands(piece))
 
 
 def _hashes(files: Iterable[StagedFile]) -> list[str]:

@@ -4,10 +4,11 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ingestion_runtime.events.event import Envelope, Event, Subscriber
 from ingestion_runtime.events.plain import to_json
+from ingestion_runtime.model.clock import utc_now
 
 _LOG = logging.getLogger(__name__)
 
@@ -20,11 +21,6 @@ class SubscriberProblem:
     failures: int
     error_type: str
     message: str
-
-
-def utc_now() -> datetime:
-    """Return the present, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class _Channel:

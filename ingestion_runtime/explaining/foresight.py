@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ingestion_runtime.endpoints.factory import EndpointFactory
@@ -20,7 +19,9 @@ from ingestion_runtime.ingestion.context import RunContext
 from ingestion_runtime.metadata.cache import UnsavedSnapshots
 from ingestion_runtime.metadata.runtime import build_metadata_access, collect_metadata
 from ingestion_runtime.model.batch import TableKey
-from ingestion_runtime.model.spec import Configuration, RunOptions, TableSpec
+from ingestion_runtime.model.clock import utc_now
+from ingestion_runtime.model.options import RunOptions
+from ingestion_runtime.model.spec import Configuration, TableSpec
 from ingestion_runtime.model.state import LeaseHeld
 from ingestion_runtime.orchestrator import check_connections
 from ingestion_runtime.staging import Staging
@@ -93,11 +94,7 @@ def _look(configuration: Configuration, tables: Sequence[TableSpec], options: Ru
         emitter=EventEmitter(options.run_id),
         failpoints=Failpoints.from_environment({}),
         interrupted=threading.Event(),
-        clock=_utc_now,
+        clock=utc_now,
         failed_early=failed,
     )
     return _View(run, state, store.load_leases(keys))
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from ingestion_runtime.explaining.forecast import Action, Forecast, Piece, SliceForecast
 from ingestion_runtime.explaining.standing import LastRun, Measure, Overview, Standing, TableStanding
+from ingestion_runtime.telling import counted, open_console, say
 
-_FILE_WIDTH: Final = 160  # where no terminal says how wide it is
 _ACTIONS: Final = {
     Action.READS: "green",
     Action.FINISHES: "yellow",
@@ -37,37 +37,36 @@ _DROPPED_FIRST: Final = ("seconds", "rows", "mode")
 
 def print_forecasts(forecasts: Sequence[Forecast]) -> None:
     """Print what a run would do, a paragraph per table and one line for all of them."""
-    console = _console()
+    console = open_console()
     for forecast in forecasts:
         _print_forecast(console, forecast)
     counts = [(action, sum(forecast.action is action for forecast in forecasts)) for action in Action]
     told = ", ".join(f"{count} {action}" for action, count in counts if count)
-    counted = f"{len(forecasts)} {'table' if len(forecasts) == 1 else 'tables'}"
-    _say(console, Text(f"{counted}: {told}. Nothing was read, written or locked."))
+    say(console, Text(f"{counted(len(forecasts), 'table')}: {told}. Nothing was read, written or locked."))
 
 
 def _print_forecast(console: Console, forecast: Forecast) -> None:
     head = Text.assemble((forecast.table, "bold"), "  ", (forecast.mode, "dim"), "  ")
     head.append(forecast.action.value, _ACTIONS[forecast.action])
     head.append(f"  {forecast.reason}" if forecast.reason else "")
-    _say(console, head)
+    say(console, head)
     for label, text in _facts(forecast):
-        _say(console, Text.assemble((f"  {label:<10}", "dim"), text))
+        say(console, Text.assemble((f"  {label:<10}", "dim"), text))
     for piece in forecast.slices:
-        _say(console, Text.assemble((f"  slice {piece.ordinal:<4}", "dim"), _spell_slice(piece)))
+        say(console, Text.assemble((f"  slice {piece.ordinal:<4}", "dim"), _spell_slice(piece)))
     statements = [statement for piece in forecast.slices for statement in piece.statements]
     for line in statements[0].splitlines() if statements else ():
-        _say(console, Text.assemble(("  SQL       ", "dim"), line))
+        say(console, Text.assemble(("  SQL       ", "dim"), line))
     if len(statements) > 1:
-        _say(console, Text(f"  and {len(statements) - 1} more like it: --output json has them all", "dim"))
+        say(console, Text(f"  and {len(statements) - 1} more like it: --output json has them all", "dim"))
     for change in forecast.changes:
         words = f"{change.column}: {change.change} {change.before or '-'} -> {change.after or '-'}, policy {change.policy}"
-        _say(console, Text.assemble(("  column    ", "dim"), (words, "bold red" if change.refused else "")))
+        say(console, Text.assemble(("  column    ", "dim"), (words, "bold red" if change.refused else "")))
     for note in forecast.notes:
-        _say(console, Text.assemble(("  note      ", "dim"), note))
+        say(console, Text.assemble(("  note      ", "dim"), note))
     if forecast.failure is not None:
         stop = forecast.failure
-        _say(console, Text.assemble(("  stops     ", "dim"), (stop.type, "bold red"), f" {stop.message}"))
+        say(console, Text.assemble(("  stops     ", "dim"), (stop.type, "bold red"), f" {stop.message}"))
     console.print()
 
 
@@ -77,13 +76,13 @@ def _facts(forecast: Forecast) -> Iterator[tuple[str, str]]:
     if forecast.slices:
         rows = "an unknown number of rows" if forecast.estimated_rows is None else f"about {forecast.estimated_rows:,} rows"
         bounds = f", above {forecast.lower} up to {forecast.upper}" if forecast.upper is not None else ""
-        yield "reads", f"{rows} in {_count(forecast.slices, 'slice')}{bounds}"
+        yield "reads", f"{rows} in {counted(len(forecast.slices), 'slice')}{bounds}"
     if forecast.columns:
         noted = [f"{column.name} ({column.note})" for column in forecast.columns if column.note]
         yield "columns", f"{len(forecast.columns)}{': ' + ', '.join(noted) if noted else ''}"
     if forecast.engine is not None:
         most = max((piece.connections for piece in forecast.slices), default=1)
-        yield "engine", f"{forecast.engine} ({forecast.engine_reason}), {_count(range(most), 'connection')}"
+        yield "engine", f"{forecast.engine} ({forecast.engine_reason}), {counted(most, 'connection')}"
     if forecast.publish is not None:
         keys = ", the keys of source and target compared" if forecast.compares_keys else ""
         yield "publish", f"{forecast.publish}: {forecast.target}, its publish number {forecast.sequence}{keys}"
@@ -108,17 +107,17 @@ def _spell_slice(piece: SliceForecast) -> str:
 
 def print_overview(overview: Overview, stale_hours: float | None) -> None:
     """Print where the tables stand: one line a table, and under them what failed and what is stale."""
-    console = _console()
-    _say(console, Text(f"{overview.job_name}, {overview.state}", "italic"))
+    console = open_console()
+    say(console, Text(f"{overview.job_name}, {overview.state}", "italic"))
     if overview.last_run is not None:
-        _say(console, _spell_run(overview.last_run, overview.as_of))
+        say(console, _spell_run(overview.last_run, overview.as_of))
     console.print(_standing_table(console.width, overview, stale_hours))
     for table in overview.tables:
         for style, words in _remarks(table):
-            _say(console, Text.assemble((f"{table.table}: ", ""), (words, style)))
+            say(console, Text.assemble((f"{table.table}: ", ""), (words, style)))
     stale = [table.table for table in overview.tables if stale_hours is not None and table.is_stale(stale_hours)]
     if stale:
-        _say(console, Text.assemble((f"staler than {stale_hours:g} hours: ", "bold red"), ", ".join(stale)))
+        say(console, Text.assemble((f"staler than {stale_hours:g} hours: ", "bold red"), ", ".join(stale)))
 
 
 def _standing_table(width: int, overview: Overview, stale_hours: float | None) -> Table:
@@ -167,7 +166,7 @@ def _remarks(table: TableStanding) -> Iterator[tuple[str, str]]:
 
 
 def _spell_run(run: LastRun, now: datetime) -> Text:
-    tables, begun = _count(range(run.tables), "table"), _ago(run.started_at, now)
+    tables, begun = counted(run.tables, "table"), _ago(run.started_at, now)
     words = f"last run {run.run_id} of {run.load_date}, {tables}, begun {begun}: "
     if run.ended_at is not None:
         code = run.exit_code or 0
@@ -192,19 +191,3 @@ def _span(seconds: float) -> str:
     if hours < 48:  # noqa: PLR2004 - two days
         return f"{hours} h {minutes:02} min"
     return f"{hours // 24} d {hours % 24} h"
-
-
-def _count(things: Sequence[object], word: str) -> str:
-    return f"1 {word}" if len(things) == 1 else f"{len(things):,} {word}s"
-
-
-def _say(console: Console, text: Text) -> None:
-    # Sentences are left to the terminal to wrap: in a log, or in a pipe to grep, each is one line.
-    console.print(text, highlight=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    console = Console(stderr=True, emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, _FILE_WIDTH)
-    return console

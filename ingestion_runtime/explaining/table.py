@@ -23,15 +23,16 @@ from ingestion_runtime.explaining.forecast import Action, ColumnForecast, Foreca
 from ingestion_runtime.explaining.slices import foresee_slices
 from ingestion_runtime.ingestion.context import RunContext, build_foresight
 from ingestion_runtime.ingestion.failures import classify
-from ingestion_runtime.ingestion.runtime import strategy_of
+from ingestion_runtime.ingestion.runtime import PATIENCE_SECONDS, strategy_of
 from ingestion_runtime.metadata.drift import lake_type
 from ingestion_runtime.model.batch import Batch, IngestionPlan, WriteMode
 from ingestion_runtime.model.endpoint import Shape
 from ingestion_runtime.model.errors import IngestionError, TerminalError
+from ingestion_runtime.model.maintenance import RUN_PREFIX
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.schema import ColumnChange
 from ingestion_runtime.model.spec import TableSpec
-from ingestion_runtime.model.state import DayStatus, LeaseHeld
+from ingestion_runtime.model.state import DayStatus, Holder, LeaseHeld
 from ingestion_runtime.planning.window import has_windows, why_not
 from ingestion_runtime.publishing.ledger import PHASES
 from ingestion_runtime.state.buffered import LookedAtState
@@ -51,6 +52,17 @@ _WORDS: Final[Mapping[type[Event], Callable[..., str]]] = {
     PrecisionNoted: lambda e: f"column {e.column!r} lands as {e.landed}, not as {e.wished}: {e.reason}",
     ColumnMissing: lambda e: f"gone from the source, arriving as NULL: {', '.join(e.columns)}",
 }
+
+
+def _held(holder: Holder) -> str:
+    """Return what a run would do about who holds the table."""
+    process = f"(process {holder.pid} on {holder.host})"
+    if holder.run_id.startswith(RUN_PREFIX):
+        return (
+            f"held by maintenance, run {holder.run_id} {process}: a run waits for it, up to {PATIENCE_SECONDS:.0f} s, and"
+            " then leaves this table with exit code 4"
+        )
+    return f"held by run {holder.run_id} {process}: until it ends, another run leaves this table with exit code 4"
 
 
 class TableLook:
@@ -134,10 +146,7 @@ class TableLook:
         if self._lease is not None and is_at_work(self._lease, datetime.now(UTC)):
             holder = self._lease.holder
             self._found = replace(self._found, lease=holder.run_id)
-            self._notes.append(
-                f"held by run {holder.run_id} (process {holder.pid} on {holder.host}): until it ends, another run leaves"
-                " this table with exit code 4"
-            )
+            self._notes.append(_held(holder))
         head = self._state.head(self._run.factory.target_key(self._table)) if not self._found.reload else None
         if head is not None:
             mark = head.receipt.watermark

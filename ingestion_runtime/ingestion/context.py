@@ -8,8 +8,10 @@ from datetime import datetime
 from ingestion_runtime.endpoints.factory import EndpointFactory, Endpoints
 from ingestion_runtime.events.event import Emitter
 from ingestion_runtime.metadata.runtime import MetadataAccess
+from ingestion_runtime.model.digest import reading, work_digest
 from ingestion_runtime.model.errors import IngestionError
-from ingestion_runtime.model.spec import Configuration, Engine, RunOptions, TableSpec, reading, work_digest
+from ingestion_runtime.model.options import RunOptions
+from ingestion_runtime.model.spec import Configuration, Engine, TableSpec
 from ingestion_runtime.planning.adaptive import AdaptivePlanner
 from ingestion_runtime.planning.probe import RowCountProbe
 from ingestion_runtime.planning.reread import effective_lag

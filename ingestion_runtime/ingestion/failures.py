@@ -12,6 +12,8 @@ _FULL = ("No space left on device", "database or disk is full", "Disk quota exce
 _BUSY = ("database is locked", "SQLITE_BUSY", "CommitFailedException")
 _LOST_ENGINE = ("Py4JNetworkError", "Py4JJavaServerError", "ConnectionRefusedError", "ConnectionResetError")
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Iceberg's Java library, of a file that its lists name.
+_GONE = "org.apache.iceberg.exceptions.NotFoundException"
 # A catalog's error goes on with its statement and the values of it.
 _STATEMENT = ("[SQL: ", "[parameters: ", "(Background on this error at")
 # What py4j says when the JVM dies while it looks a class up.
@@ -38,15 +40,9 @@ def _name(error: Exception, table: str) -> IngestionError:
     if outage is not None:
         return outage
     text = _first_lines(error)
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or any(words in str(error) for words in _FULL):
-        return TransientError(f"{table}: the disk is full ({text}).", remedy="Free space, then run again.", table=table)
-    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
-        return TerminalError(
-            f"{table}: this process is not allowed to ({text}).",
-            remedy="Let the user of the run read and write there, or mount it for writing; then run again.",
-            table=table,
-        )
+    trouble = _name_disk(error, table, text)
+    if trouble is not None:
+        return trouble
     if any(words in str(error) for words in _BUSY):
         return TransientError(
             f"{table}: the catalog was busy ({text}).", remedy="Nothing was published; run again.", table=table
@@ -62,6 +58,27 @@ def _name(error: Exception, table: str) -> IngestionError:
         remedy="Nothing of this batch was published. The stack is in the event log.",
         table=table,
     )
+
+
+def _name_disk(error: Exception, table: str, text: str) -> IngestionError | None:
+    """Return an error of a disk or of what should lie on it; None for any other."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or any(words in str(error) for words in _FULL):
+        return TransientError(f"{table}: the disk is full ({text}).", remedy="Free space, then run again.", table=table)
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+        return TerminalError(
+            f"{table}: this process is not allowed to ({text}).",
+            remedy="Let the user of the run read and write there, or mount it for writing; then run again.",
+            table=table,
+        )
+    if isinstance(error, FileNotFoundError) or _GONE in str(error):
+        return TerminalError(
+            f"{table}: a file that is needed is not there ({text}).",
+            remedy="Is everything mounted? Else restore it; where it is one of the target's, replace the table: with"
+            " --reload, or with --maintenance-mode rebuild-from-raw. The stack is in the event log.",
+            table=table,
+        )
+    return None
 
 
 def describe_failure(raised: Exception, error: IngestionError) -> Failure:

@@ -13,8 +13,9 @@ from ingestion_runtime.events.types.table import EngineChosen, TableDone, TableF
 from ingestion_runtime.ingestion.context import RunContext, build_context
 from ingestion_runtime.ingestion.failures import classify, describe_failure, stack_text
 from ingestion_runtime.model.errors import IngestionError, InterruptedRunError
+from ingestion_runtime.model.options import RunOptions
 from ingestion_runtime.model.result import TableResult, TableStatus
-from ingestion_runtime.model.spec import RunOptions, TableSpec
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.planning.window import has_windows, why_not
 from ingestion_runtime.publishing.grip import Grip
 from ingestion_runtime.state.leases import Patience
@@ -23,7 +24,7 @@ from ingestion_runtime.strategies.context import Outcome
 
 _LOG = logging.getLogger(__name__)
 # Maintenance holds a table for seconds, or minutes where it removes very many files.
-_PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
 
 
 def run_ingestion(run: RunContext, tables: Sequence[TableSpec]) -> tuple[TableResult, ...]:
@@ -100,7 +101,7 @@ def _bring_up_to_date(run: RunContext, table: TableSpec, teller: _EngineTeller) 
     group = f"{run.options.run_id}/{table.name}"
     session.name_jobs(group, f"{table.mode} {table.name}")
     endpoints = run.factory.build_endpoints(table, session, teller)
-    grip = Grip(run.keeper, endpoints.target.key, Patience(_PATIENCE_SECONDS, run.interrupted.wait))
+    grip = Grip(run.keeper, endpoints.target.key, Patience(PATIENCE_SECONDS, run.interrupted.wait))
     try:
         # What was preloaded may be another run's past: until the lease was ours, it could move the table.
         run.state.refresh(endpoints.target.key)

@@ -15,13 +15,14 @@ from ingestion_runtime.maintenance.judging import (
     stale_branches,
 )
 from ingestion_runtime.maintenance.looking import TableLook, look_at
-from ingestion_runtime.maintenance.report import Action, ActionKind, Figures, Finding, counted, some
+from ingestion_runtime.maintenance.report import Action, ActionKind, Figures, Finding, some
 from ingestion_runtime.maintenance.retention import Remains
 from ingestion_runtime.maintenance.workshop import Piece, Workshop
 from ingestion_runtime.model.batch import Batch, PublishedMark
 from ingestion_runtime.model.errors import IngestionError, LeaseHeldError, PublishRaceError
 from ingestion_runtime.model.upkeep import Removed, Rewritten
 from ingestion_runtime.publishing.grip import Grip
+from ingestion_runtime.telling import counted
 
 # Each try writes the files again; then it is done under the lease, where nobody publishes.
 _TRIES = 3
@@ -38,7 +39,6 @@ class Upkeep:
         self.figures: Figures | None = None
         self.actions: list[Action] = []
         self.remarks: list[str] = []
-        self.held_by: str | None = None
         self.has_data = False
 
     def apply(self) -> None:
@@ -89,8 +89,7 @@ class Upkeep:
             grip = self._shop.hold(self._piece.key)
         except LeaseHeldError as held:
             self._shop.check()  # it may have been the signal that ended the waiting
-            self._leave(held)
-            return
+            raise self._left(held) from held
         try:
             self._shop.failpoints.hit("maintenance-lease", self._piece.table.name)
             look = self._settle(grip)
@@ -100,9 +99,16 @@ class Upkeep:
         finally:
             self.remarks += release(grip)
 
-    def _leave(self, held: LeaseHeldError) -> None:
-        self.held_by = str(held.values.get("run_id", ""))
-        self.remarks.append(f"lease held by run {self.held_by}: what needs it was left for the next time")
+    def _left(self, held: LeaseHeldError) -> LeaseHeldError:
+        values, waited = held.values, self._shop.configuration.runtime.maintenance.wait_seconds
+        holder = f"run {values.get('run_id')} (process {values.get('pid')} on {values.get('host')})"
+        return LeaseHeldError(
+            f"{self._piece.table.name}: {holder} holds the table, and was waited for {waited} s. What needs the table's"
+            " lease was left.",
+            remedy="What was done stands. Run it again when that run has ended; if they meet every time, let maintenance"
+            " begin at another hour, or raise runtime.maintenance.wait_seconds.",
+            **values,
+        )
 
     def _settle(self, grip: Grip) -> TableLook:
         """Look again, now that nobody moves the table, and shut out whoever held the lease and did not release it."""

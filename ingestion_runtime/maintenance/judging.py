@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from ingestion_runtime.maintenance.looking import TableLook
-from ingestion_runtime.maintenance.report import Finding, FindingKind, Status, counted, some
+from ingestion_runtime.maintenance.report import Finding, FindingKind, Status, some
 from ingestion_runtime.maintenance.retention import Remains
-from ingestion_runtime.model.errors import StaleMainError, TerminalError
+from ingestion_runtime.model.errors import LostFileError, StaleMainError, TerminalError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.upkeep import Survey
 from ingestion_runtime.provenance.chain import Link, LinkState
 from ingestion_runtime.state.processes import is_at_work
+from ingestion_runtime.telling import counted
 
 _HOUR = 3600.0
 _BACKUP = "ingest_backup_"
@@ -64,6 +65,17 @@ def hindrance(look: TableLook, owner: str) -> TerminalError | None:
         return _foreign(receipt.owner, owner)
     if head is not None and head.damage:
         return _damaged(head.damage)
+    if look.lost is not None:
+        return LostFileError(
+            f"{look.lost}.",
+            remedy="Nothing is rewritten or removed. Restore it from a backup of the warehouse; or replace the table, from"
+            " raw with --maintenance-mode rebuild-from-raw, or from the source with --reload.",
+        )
+    return _set_back(look)
+
+
+def _set_back(look: TableLook) -> TerminalError | None:
+    """Return by what the target is known to be earlier than it was; None for one that is not."""
     if _is_behind_state(look):
         return TerminalError(
             f"The target is not as the state knows it: {_behind_state(look)}.",
@@ -104,6 +116,8 @@ def _standing(look: TableLook, owner: str) -> Iterator[Finding]:
         yield Finding(FindingKind.DAMAGED, f"the target is not as the last run left it: {head.damage}")
     if look.unreadable is not None:
         yield Finding(FindingKind.STATE_UNREADABLE, look.unreadable)
+    if look.lost is not None:
+        yield Finding(FindingKind.FILE_LOST, look.lost)
     if _is_behind_state(look):
         yield Finding(FindingKind.STATE_AHEAD, _behind_state(look))
     elif look.ahead_in_raw is not None:
@@ -268,6 +282,10 @@ def _raw(look: TableLook) -> Iterator[Finding]:
         yield Finding(FindingKind.RAW_GAP, f"raw lacks {gap}: the table cannot be rebuilt from raw")
     for unreadable in chain.unreadable:
         yield Finding(FindingKind.RAW_UNREADABLE, str(unreadable), names=(unreadable.directory,))
+    for copy in chain.misplaced:
+        yield Finding(FindingKind.RAW_MISPLACED, str(copy), names=(copy.directory,))
+    for altered in chain.altered:
+        yield Finding(FindingKind.RAW_CHANGED, str(altered), names=(altered.link.raw.directory,))
     if work.marks:
         message = f"{counted(len(work.marks), 'raw batch', 'raw batches')} published and not marked so"
         names = some([mark.batch_id for mark in work.marks])

@@ -8,8 +8,7 @@ from ingestion_runtime.maintenance.report import Figures
 from ingestion_runtime.maintenance.retention import RawWork, find_raw_work
 from ingestion_runtime.maintenance.workshop import Piece, Workshop
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey
-from ingestion_runtime.model.errors import TerminalError
-from ingestion_runtime.model.spec import Configuration, TableSpec
+from ingestion_runtime.model.errors import LostFileError, TerminalError
 from ingestion_runtime.model.state import LeaseHeld, TableHead
 from ingestion_runtime.model.target import TargetHead
 from ingestion_runtime.model.upkeep import Survey
@@ -25,13 +24,16 @@ _TRIES = 5
 class TableLook:
     """Where a table stands.
 
+    ``published``: batches go into the target, and not into raw alone.
     ``head`` is what the target says of itself (None: there is no table) and ``survey`` what lies around it; ``columns`` are
-    those of the table (None: it has none that bind). ``known``, ``opened`` and ``lease`` are the state's; ``unreadable``
-    says what of it cannot be read.
+    those of the table (None: it has none that bind). ``lost`` says which file of the table's is gone or cannot be read: then
+    there is no survey. ``known``, ``opened`` and ``lease`` are the state's; ``unreadable`` says what of it cannot be read.
     """
 
+    published: bool
     head: TargetHead | None
     survey: Survey | None
+    lost: str | None
     columns: tuple[str, ...] | None
     chain: Chain
     raw: RawWork
@@ -50,7 +52,9 @@ class TableLook:
     def ahead_in_raw(self) -> Link | None:
         """The last batch in raw, where it proves that the table was set back: it was published after the receipt's own."""
         last, receipt = self.chain.last, self.receipt
-        return last if last is not None and receipt is not None and last.sequence > receipt.sequence else None
+        if last is None or receipt is None or not self.published:
+            return None
+        return last if last.sequence > receipt.sequence else None
 
     @property
     def figures(self) -> Figures | None:
@@ -90,8 +94,8 @@ def look_at(shop: Workshop, piece: Piece) -> TableLook:
             if piece.target.location() == stood:
                 raise
         else:
-            # Raw is looked at after the table: a batch may have been published between.
-            if look.ahead_in_raw is None or piece.target.location() == stood:
+            # Raw is looked at after the table: a batch may have been published between, and files let go of.
+            if (look.ahead_in_raw is None and look.lost is None) or piece.target.location() == stood:
                 return look
     return _look_once(shop, piece)
 
@@ -104,9 +108,13 @@ def _look_once(shop: Workshop, piece: Piece) -> TableLook:
     receipt = head.receipt if head else None
     chain = read_chain(piece.raw, receipt)
     columns = piece.target.columns()
+    survey, lost = _survey(piece)
+    published = shop.configuration.publishes(table)
     return TableLook(
+        published=published,
         head=head,
-        survey=piece.upkeep.survey(),
+        survey=survey,
+        lost=lost,
         columns=None if columns is None else tuple(columns.names),
         chain=chain,
         raw=find_raw_work(
@@ -116,7 +124,7 @@ def _look_once(shop: Workshop, piece: Piece) -> TableLook:
             opened.id if opened else None,
             table.maintenance,
             shop.clock().timestamp(),
-            published=is_published(shop.configuration, table),
+            published=published,
         ),
         staged=shop.staging.pending(table),
         known=known,
@@ -126,9 +134,12 @@ def _look_once(shop: Workshop, piece: Piece) -> TableLook:
     )
 
 
-def is_published(configuration: Configuration, table: TableSpec) -> bool:
-    """Whether batches of a table go into a target, and not into raw alone."""
-    return table.mode != "full" or configuration.runtime.finalize_full_refresh
+def _survey(piece: Piece) -> tuple[Survey | None, str | None]:
+    """Return what lies around the target, or which of its files is lost."""
+    try:
+        return piece.upkeep.survey(), None
+    except LostFileError as error:
+        return None, error.message.rstrip(".")
 
 
 def _remembered(shop: Workshop, key: TableKey) -> tuple[TableHead | None, Batch | None, str | None]:

@@ -18,13 +18,15 @@ from ingestion_runtime.events.buffer import TimeAwareBufferedSink
 from ingestion_runtime.events.event import Emitter
 from ingestion_runtime.events.types.maintenance import TableRebuilt
 from ingestion_runtime.ingestion.context import RunContext, build_context
-from ingestion_runtime.maintenance.rebuild_terms import REBUILT, require_privacy, require_settings
+from ingestion_runtime.maintenance.rebuild_terms import REBUILT, require_privacy, require_publishing, require_settings
 from ingestion_runtime.maintenance.workshop import Workshop
 from ingestion_runtime.metadata.runtime import MetadataAccess
 from ingestion_runtime.model.batch import Batch, IngestionPlan, PlannerMetadata, Publication, Receipt, StagedSlice, WriteMode
 from ingestion_runtime.model.cursor import Slice
-from ingestion_runtime.model.errors import IngestionError, OutcomeUnknownError, TerminalError, TransientError
-from ingestion_runtime.model.spec import Engine, RunOptions, SinkFormat, TableSpec, reading, work_digest
+from ingestion_runtime.model.digest import reading, work_digest
+from ingestion_runtime.model.errors import IngestionError, OutcomeUnknownError, TransientError
+from ingestion_runtime.model.options import RunOptions
+from ingestion_runtime.model.spec import Engine, SinkFormat, TableSpec
 from ingestion_runtime.model.target import TargetHead
 from ingestion_runtime.provenance.chain import Chain, Link, read_chain
 from ingestion_runtime.provenance.wholeness import require_files, require_whole
@@ -33,6 +35,7 @@ from ingestion_runtime.publishing.identity import Identity
 from ingestion_runtime.publishing.recovery import judge_receipt
 from ingestion_runtime.state.buffered import BufferedState
 from ingestion_runtime.strategies.context import ExecutionContext
+from ingestion_runtime.tools.nearby import NearFiles
 from ingestion_runtime.tools.spark import TableSession
 
 if TYPE_CHECKING:
@@ -81,7 +84,7 @@ def rebuild_table(shop: Workshop, table: TableSpec, grip: Grip) -> RebuildOutcom
 
     Raises TerminalError, before anything is written, for raw that does not tell the whole story: gaps, manifests that cannot
     be read, files that are not as they landed, columns that a merge left as they were; for a table of another configuration,
-    or one that would be read otherwise by now; and for HDFS. Later what a publish raises.
+    or one that would be read otherwise by now. Later what a publish raises.
     """
     begun = time.monotonic()
     session = shop.tool.table_session()
@@ -106,6 +109,7 @@ class _Rebuild:
 
     def carry_out(self) -> RebuildOutcome:
         """Look, refuse what cannot be right, and only then write."""
+        require_publishing(self._shop.configuration, self._table)
         head = self._endpoints.target.head()
         receipt = head.receipt if head else None
         if receipt is not None:
@@ -121,9 +125,9 @@ class _Rebuild:
     def _replay(self, chain: Chain, last: Link, head: TargetHead | None) -> RebuildOutcome:
         from ingestion_runtime.provenance.replay import EXPECTED, Replay
 
-        published, uncompared = self._published(head)
-        with self._shop.factory.local_sql().session() as sql:
-            replay = Replay(sql, self._table, published.schema if published else None, chain)
+        with self._shop.factory.near_files() as near, self._shop.factory.local_sql().session() as sql:
+            published, uncompared = self._published(head, near)
+            replay = Replay(sql, self._table, published.schema if published else None, chain, near)
             require_privacy(replay.columns.names, head.receipt if head else None, self._identity)
             replay.expect()
             ((marked,),) = sql.execute(f"SELECT count(*) FILTER (WHERE marked) FROM {EXPECTED}").fetchall()
@@ -134,7 +138,7 @@ class _Rebuild:
             context = self._context(last, chain, head)
             batch = context.begin(_plan(last, chain, context.settled.receipt), WriteMode.REPLACE)
             try:
-                staged = self._stage(context, batch, sql, replay)
+                staged = self._stage(context, batch, sql, replay, near)
             except Exception:
                 _give_up(context, batch)
                 raise
@@ -155,26 +159,16 @@ class _Rebuild:
         self._emitter.emit(_event(outcome))
         return outcome
 
-    def _published(self, head: TargetHead | None) -> tuple[PublishedRows | None, str]:
-        """Return what readers see, or why it cannot be looked at: it may be what is to be mended.
-
-        Raises TerminalError where not even its metadata is whole: nothing could be published on top of it.
-        """
+    def _published(self, head: TargetHead | None, near: NearFiles) -> tuple[PublishedRows | None, str]:
+        """Return what readers see, or why it cannot be looked at: it may be what is to be mended."""
         from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
 
         if head is None or head.snapshot is None:
             return None, "there was no table"
         try:
-            return self._shop.factory.build_published(self._table, head.snapshot), ""
+            return self._shop.factory.build_published(self._table, head.snapshot, near), ""
         except UnfitSnapshot as unfit:
             return None, unfit.reason
-        except OSError as error:
-            raise TerminalError(
-                f"{self._table.name}: the table's metadata names files that are gone ({error}).",
-                remedy="Restore the warehouse; or drop the table from the catalog, without its files, and run the same"
-                " command again: raw has its rows.",
-                table=self._table.name,
-            ) from error
         except IngestionError as error:
             return None, f"it cannot be read ({error.message.rstrip('.')})"
 
@@ -214,13 +208,17 @@ class _Rebuild:
         settled = replace(context.settled, sequence=sequence)
         return replace(context, settled=settled, digest=REBUILT + self._identity.digest)
 
-    def _stage(self, context: ExecutionContext, batch: Batch, sql: "DuckDBPyConnection", replay: "Replay") -> StagedSlice:
+    def _stage(
+        self, context: ExecutionContext, batch: Batch, sql: "DuckDBPyConnection", replay: "Replay", near: NearFiles
+    ) -> StagedSlice:
         from ingestion_runtime.maintenance.rebuilt_rows import RebuiltRows
         from ingestion_runtime.provenance.raw_rows import RawRows
 
         raw = RawRows(sql, replay)
-        split = splitter(self._table.partition, raw.schema) if self._table.sink is SinkFormat.ICEBERG else None
-        rows = RebuiltRows(raw, self._shop.factory.parquet_settings(), self._shop.check, split)
+        adopts = self._table.sink is SinkFormat.ICEBERG and self._endpoints.engine.engine is Engine.ARROW
+        split = splitter(self._table.partition, raw.schema) if adopts else None
+        settings = self._shop.factory.parquet_settings()
+        rows = RebuiltRows(raw, self._shop.files, near, settings, self._shop.check, split)
         rows = rows.with_field_ids(context.sink.field_ids(rows))
         staged = context.sink.stage_incremental_slice(batch, batch.plan.slices[0], rows)
         self._point("after-stage")
@@ -274,14 +272,11 @@ class _Rebuild:
 
 
 def _endpoints(shop: Workshop, table: TableSpec, session: TableSession) -> Endpoints:
-    """Return the table's ends, with a target that this process writes without asking the source how large it is."""
-    facts = replace(engine_facts(shop.configuration, replace(table, engine=Engine.ARROW), None), streams=True)
-    if facts.far:
-        raise TerminalError(
-            f"{table.name}: {', '.join(facts.far)} on HDFS: a table is rebuilt from local files only.",
-            remedy=f"Replace the table from the source with --reload {table.name}.",
-            table=table.name,
-        )
+    """Return the table's ends, with a target that is written without asking the source how large it is: by this process,
+    or by Spark where HDFS is concerned."""
+    found = engine_facts(shop.configuration, table, None)
+    # Whatever was to be hidden was hidden when it landed: no salt is needed, and none is in Spark's plans.
+    facts = replace(found, wanted=Engine.SPARK if found.far else Engine.ARROW, streams=True, hashes=False)
     switch = EngineSwitch(lambda: facts, lambda _, __: None)
     endpoints = shop.factory.build_endpoints(table, session)
     return replace(endpoints, target=shop.factory.build_target(table, session, switch), engine=switch)

@@ -47,6 +47,7 @@ class FindingKind(StrEnum):
     STALE_BRANCHES = "stale_branches"
     BACKUPS = "backups"
     DAMAGED = "damaged"
+    FILE_LOST = "file_lost"
     FOREIGN = "foreign"
     LEASE = "lease"
     OPEN_BATCH = "open_batch"
@@ -57,6 +58,8 @@ class FindingKind(StrEnum):
     RAW_UNMARKED = "raw_unmarked"
     RAW_GAP = "raw_gap"
     RAW_UNREADABLE = "raw_unreadable"
+    RAW_MISPLACED = "raw_misplaced"
+    RAW_CHANGED = "raw_changed"
     RAW_LANDINGS = "raw_landings"
     RAW_OLD = "raw_old"
     RAW_AHEAD = "raw_ahead"
@@ -86,11 +89,6 @@ def some(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names[:_NAMES_TOLD])
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """Return so many things in words: ``1 file``, ``2,000 files``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 class ActionKind(StrEnum):
     """What may be done."""
 
@@ -109,6 +107,7 @@ class ActionKind(StrEnum):
     TAKE_OVER_LEASE = "take_over_lease"
     PRUNE_STATE = "prune_state"
     REMOVE_LOGS = "remove_logs"
+    REMOVE_MIRRORS = "remove_mirrors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +160,8 @@ class TableReport:
     """One table. ``status`` is how it ended, None in a dry run, which says how it ``would``. ``figures`` None: there was
     nothing to look at.
 
-    ``held_by``: the run whose lease was waited for in vain; what needs the lease was left for the next time. ``rebuild``:
-    what a rebuild found and did.
+    ``held_by``: the run whose lease was waited for in vain; what needs the lease was left, and the table ends with an error.
+    ``rebuild``: what a rebuild found and did.
     """
 
     table: str
@@ -181,11 +180,14 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class Housekeeping:
-    """What belongs to no table: rows of the state that nobody needs and old log files that may go, or went."""
+    """What belongs to no table: rows of the state that nobody needs, old log files, and mirrors of old runs' logs in the
+    outbox that may go, or went."""
 
     state_rows: int = 0
     log_files: int = 0
     log_bytes: int = 0
+    outbox_runs: int = 0
+    outbox_bytes: int = 0
     actions: tuple[Action, ...] = ()
     error: Failure | None = None
 

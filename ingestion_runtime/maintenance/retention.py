@@ -84,6 +84,8 @@ def _hindrance(chain: Chain, receipt: Receipt | None, *, published: bool) -> str
         return f"raw is not whole: {chain.gaps[0]} is missing"
     if chain.unreadable:
         return f"raw cannot be read whole: {chain.unreadable[0].directory}"
+    if chain.altered:
+        return f"raw was changed: {chain.altered[0]}"
     if receipt is not None and (chain.last is None or chain.last.batch_id != receipt.batch_id):
         return "raw holds a batch that follows the one that the table's receipt names"
     return None

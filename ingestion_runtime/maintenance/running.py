@@ -11,32 +11,34 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ingestion_runtime.endpoints.factory import EndpointFactory
-from ingestion_runtime.events.emitter import EventEmitter, utc_now
+from ingestion_runtime.events.emitter import EventEmitter
 from ingestion_runtime.events.structured_log import StructuredLogSubscriber
 from ingestion_runtime.events.types.maintenance import MaintenanceDone, MaintenanceStarted
 from ingestion_runtime.ingestion.failures import classify
-from ingestion_runtime.maintenance.housekeeping import look_around, tidy
+from ingestion_runtime.maintenance.housekeeping import House, look_around, tidy
 from ingestion_runtime.maintenance.report import Failure, Housekeeping, MaintenanceReport, Mode, TableReport
 from ingestion_runtime.maintenance.tables import maintain
 from ingestion_runtime.maintenance.workshop import Workshop
+from ingestion_runtime.model.clock import utc_now
 from ingestion_runtime.model.errors import IngestionError, InterruptedRunError, TerminalError, TransientError
 from ingestion_runtime.model.maintenance import RUN_PREFIX
-from ingestion_runtime.model.spec import Configuration, RuntimeSpec, TableSpec
-from ingestion_runtime.orchestrator import Interruption, gravest
+from ingestion_runtime.model.spec import Configuration, TableSpec
+from ingestion_runtime.orchestrator import gravest
 from ingestion_runtime.staging import Staging
 from ingestion_runtime.state.leases import LeaseKeeper
 from ingestion_runtime.state.processes import current_holder
 from ingestion_runtime.state.sqlite import sqlite_reader, sqlite_store
-from ingestion_runtime.tools.class_data import class_data_options
 from ingestion_runtime.tools.failpoints import Failpoints
 from ingestion_runtime.tools.files import LocalFiles, PlacedFiles
 from ingestion_runtime.tools.hdfs import HdfsFiles
-from ingestion_runtime.tools.jars import JarCache, default_cache_directory
-from ingestion_runtime.tools.java import require_java
-from ingestion_runtime.tools.spark import SparkTool
-from ingestion_runtime.tools.spark_jvm import ClassDataOptions, no_class_data
+from ingestion_runtime.tools.interruption import Interruption
+from ingestion_runtime.tools.own_spark import own_spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class MaintenanceRequest:
 
     @property
     def whole(self) -> bool:
-        """Whether all tables of the configuration are meant: then state and logs are too."""
+        """Whether all tables of the configuration are meant: then state, logs and outbox are too."""
         return self.tables == self.configuration.tables and self.mode is not Mode.REBUILD
 
 
@@ -59,9 +61,13 @@ def new_maintenance_id() -> str:
 
 
 def run(
-    request: MaintenanceRequest, environment: Mapping[str, str], clock: Callable[[], datetime] = utc_now
+    request: MaintenanceRequest,
+    environment: Mapping[str, str],
+    clock: Callable[[], datetime] = utc_now,
+    session: "SparkSession | None" = None,
 ) -> MaintenanceReport:
-    """Maintain the tables and return how they ended; ages are counted by ``clock``.
+    """Maintain the tables and return how they ended; ages are counted by ``clock``. A ``session`` of Spark is used, and left
+    running, where it is up already.
 
     A dry run changes nothing anywhere. Raises ConfigError for a catalog's credentials and TransientError for a state
     database that cannot be reached: both before any effect. What happens to single tables is in the report.
@@ -69,7 +75,7 @@ def run(
     begun = time.monotonic()
     interruption = Interruption()
     with ExitStack() as stack:
-        shop, failed = _furnish(request, environment, clock, interruption, stack)
+        shop, failed = _furnish(request, environment, clock, interruption, session, stack)
         stack.enter_context(interruption.listening(lambda: shop.tool.cancel_all()))  # noqa: PLW0108 - asked each time
         shop.emitter.emit(_started(request))
         reports = _maintain_all(shop, request, failed)
@@ -95,6 +101,7 @@ def _furnish(
     environment: Mapping[str, str],
     clock: Callable[[], datetime],
     interruption: Interruption,
+    session: "SparkSession | None",
     stack: ExitStack,
 ) -> tuple[Workshop, Mapping[str, IngestionError]]:
     """Build what the run needs, in the order in which it may fail; and the tables whose catalog cannot be reached."""
@@ -102,9 +109,15 @@ def _furnish(
     runtime, run_id = configuration.runtime, new_maintenance_id()
     failpoints = Failpoints.from_environment(environment)
     # A look leaves no log of Spark's, and archives no classes for the next start.
-    log = Path(os.devnull) if looks else log_folder(runtime) / f"spark-{run_id}.log"
-    classes = no_class_data if looks else class_data_options(default_cache_directory(), environment)
-    tool = _spark(runtime, log, classes, lambda: factory.prepare_catalog())  # noqa: PLW0108 - the factory comes later
+    log = Path(os.devnull) if looks else runtime.log_folder / f"spark-{run_id}.log"
+    tool = own_spark(
+        runtime,
+        log,
+        environment,
+        lambda: factory.prepare_catalog(),  # noqa: PLW0108 - the factory comes later
+        adopted=session,
+        archives=not looks,
+    )
     files = PlacedFiles(LocalFiles(), HdfsFiles(tool.session))
     factory = EndpointFactory(configuration, tool, files, read_only=looks)
     stack.callback(factory.close)
@@ -118,7 +131,7 @@ def _furnish(
     stack.callback(tool.stop)
     emitter = EventEmitter(run_id)
     if not looks and runtime.logging.emit_structured:
-        subscriber = StructuredLogSubscriber(log_folder(runtime), run_id, level=runtime.logging.level, name=run_id)
+        subscriber = StructuredLogSubscriber(runtime.log_folder, run_id, level=runtime.logging.level, name=run_id)
         stack.callback(subscriber.close)
         emitter.subscribe(subscriber)
     shop = Workshop(
@@ -138,18 +151,6 @@ def _furnish(
     return shop, failed
 
 
-def _spark(
-    runtime: RuntimeSpec, log: Path, classes: ClassDataOptions, catalog: Callable[[], tuple[tuple[str, str], ...]]
-) -> SparkTool:
-    jars = JarCache(default_cache_directory()).ensure
-    return SparkTool.from_config(runtime, require_java, jars, log, catalog=catalog, class_data=classes)
-
-
-def log_folder(runtime: RuntimeSpec) -> Path:
-    """Return the folder of a configuration's log files."""
-    return Path(runtime.logging.event_sink or Path(runtime.state_database).parent / "logs")
-
-
 def _unreachable(factory: EndpointFactory, tables: Sequence[TableSpec]) -> Iterator[tuple[str, IngestionError]]:
     """Yield the tables whose catalog cannot be reached. Sources are not asked: they may be gone for good."""
     broken: dict[str, IngestionError] = {}
@@ -164,13 +165,13 @@ def _unreachable(factory: EndpointFactory, tables: Sequence[TableSpec]) -> Itera
 
 
 def _keep_house(shop: Workshop, request: MaintenanceRequest) -> Housekeeping:
-    """See to state and logs; what goes wrong there is told, and the tables stand."""
+    """See to state, logs and outbox; what goes wrong there is told, and the tables stand."""
     if not request.whole or shop.interrupted.is_set():
         return Housekeeping()
     runtime = request.configuration.runtime
     work = look_around if request.mode is Mode.DRY_RUN else tidy
     try:
-        return work(shop.store, log_folder(runtime), runtime.maintenance, shop.clock())
+        return work(House(shop.store, runtime.log_folder, runtime.hdfs_outbox_root, runtime.maintenance), shop.clock())
     except Exception as raised:  # noqa: BLE001 - the tables' results stand
         error = classify(raised, "state and logs", interrupted=shop.interrupted.is_set())
         return Housekeeping(error=Failure(type(error).__name__, error.message, error.remedy, error.exit_code))
@@ -197,4 +198,6 @@ def _done(reports: Sequence[TableReport], housekeeping: Housekeeping, code: int,
         state_rows=housekeeping.state_rows,
         log_files=housekeeping.log_files,
         log_bytes=housekeeping.log_bytes,
+        outbox_runs=housekeeping.outbox_runs,
+        outbox_bytes=housekeeping.outbox_bytes,
     )

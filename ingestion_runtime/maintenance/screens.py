@@ -1,6 +1,5 @@
 """What maintenance found and did, as one JSON document and as a table for people."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ingestion_runtime.documents import dump_document
+from ingestion_runtime.documents import as_values
 from ingestion_runtime.maintenance.report import (
     DOCUMENT_VERSION,
     Figures,
@@ -21,8 +20,8 @@ from ingestion_runtime.maintenance.report import (
     Mode,
     Status,
     TableReport,
-    counted,
 )
+from ingestion_runtime.telling import counted, open_console, say
 
 _STYLES = {
     Status.APPLIED: "green",
@@ -45,25 +44,21 @@ _HARMLESS = frozenset(
         FindingKind.STATE_BEHIND,
     }
 )
-_FILE_WIDTH = 160  # where no terminal says how wide it is
 _UNIT = 1024
 _HEADERS = ("table", "status", "files", "size", "snapshots", "findings", "done", "bytes", "seconds")
 
 
 def report_document(report: MaintenanceReport) -> dict[str, Any]:
     """Return the report as JSON values. Fields are only ever added within a version."""
-    return {"version": DOCUMENT_VERSION, **json.loads(dump_document(report))}
+    return {"version": DOCUMENT_VERSION, **as_values(report)}
 
 
 def print_report(report: MaintenanceReport) -> None:
     """Print a table of tables on stderr, and below it what was found and done at each."""
-    # Emoji off: a name such as a:x:b is to be shown as it is.
-    console = Console(stderr=True, emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, _FILE_WIDTH)
+    console = open_console()
     looked = report.mode is Mode.DRY_RUN
     note = "nothing was changed; the status is what apply would give" if looked else f"run {report.run_id}"
-    _say(console, f"[italic]{escape(report.job_name)}, maintenance {report.mode} ({note})[/]")
+    say(console, f"[italic]{escape(report.job_name)}, maintenance {report.mode} ({note})[/]")
     if report.tables:
         console.print(_overview(report.tables))
     for table in report.tables:
@@ -71,7 +66,7 @@ def print_report(report: MaintenanceReport) -> None:
     _tell_housekeeping(console, report.housekeeping, looked=looked)
     ended = sum(table.error is None for table in report.tables)
     whole = len(report.tables)
-    _say(console, f"{ended} of {whole} tables complete in {report.seconds:.1f} s, exit code {report.exit_code}")
+    say(console, f"{ended} of {whole} tables complete in {report.seconds:.1f} s, exit code {report.exit_code}")
 
 
 def size_text(size: int | None) -> str:
@@ -113,9 +108,9 @@ def _lies(figures: Figures | None) -> tuple[str, str, str]:
 def _tell_table(console: Console, table: TableReport) -> None:
     lines = list(_lines(table))
     if lines:
-        _say(console, f"[bold]{escape(table.table)}[/]")
+        say(console, f"[bold]{escape(table.table)}[/]")
     for line in lines:
-        _say(console, f"  {line}")
+        say(console, f"  {line}")
 
 
 def _lines(table: TableReport) -> Iterator[str]:
@@ -157,14 +152,12 @@ def _mark(finding: Finding) -> str:
 def _tell_housekeeping(console: Console, found: Housekeeping, *, looked: bool) -> None:
     if found.error is not None:
         message = f"{found.error.message} {found.error.remedy}"
-        _say(console, f"[bold red]{found.error.type}[/] state and logs: {escape(message)}")
+        say(console, f"[bold red]{found.error.type}[/] besides the tables: {escape(message)}")
     how = "may go" if looked else "removed"
     if found.state_rows:
-        _say(console, f"{counted(found.state_rows, 'row')} of the state that nobody needs {how}")
+        say(console, f"{counted(found.state_rows, 'row')} of the state that nobody needs {how}")
     if found.log_files:
-        _say(console, f"{counted(found.log_files, 'old log file')} ({size_text(found.log_bytes)}) {how}")
-
-
-def _say(console: Console, text: str) -> None:
-    # Sentences are left to the terminal to wrap: in a log, or in a pipe to grep, each is one line.
-    console.print(text, highlight=False, soft_wrap=True)
+        say(console, f"{counted(found.log_files, 'old log file')} ({size_text(found.log_bytes)}) {how}")
+    if found.outbox_runs:
+        runs = counted(found.outbox_runs, "old run's mirror", "old runs' mirrors")
+        say(console, f"{runs} in the outbox ({size_text(found.outbox_bytes)}) {how}")

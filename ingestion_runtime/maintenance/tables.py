@@ -9,10 +9,11 @@ from ingestion_runtime.ingestion.failures import classify, stack_text
 from ingestion_runtime.maintenance.applying import Upkeep, release
 from ingestion_runtime.maintenance.judging import find_all, foresee
 from ingestion_runtime.maintenance.looking import look_at
-from ingestion_runtime.maintenance.report import Action, ActionKind, Failure, Mode, Status, TableReport, counted
+from ingestion_runtime.maintenance.report import Action, ActionKind, Failure, Mode, Status, TableReport
 from ingestion_runtime.maintenance.workshop import Piece, Workshop
-from ingestion_runtime.model.errors import IngestionError, InterruptedRunError, TransientError
+from ingestion_runtime.model.errors import IngestionError, InterruptedRunError, LeaseHeldError, TransientError
 from ingestion_runtime.model.spec import TableSpec
+from ingestion_runtime.telling import counted
 from ingestion_runtime.tools.spark import TableSession
 
 
@@ -31,7 +32,8 @@ def maintain(shop: Workshop, table: TableSpec, mode: Mode, failed: IngestionErro
         raised = error
     finally:
         session.close()
-    report = replace(work.report(_failure(shop, table, raised)), seconds=round(time.monotonic() - begun, 3))
+    seconds = round(time.monotonic() - begun, 3)
+    report = replace(work.report(_failure(shop, table, raised)), held_by=_holder(raised), seconds=seconds)
     _tell(shop, report, raised)
     return report
 
@@ -88,7 +90,6 @@ class _Work:
                 findings=upkeep.findings,
                 actions=tuple(upkeep.actions),
                 remarks=tuple(upkeep.remarks),
-                held_by=upkeep.held_by,
             )
         return told if error is None else replace(told, status=Status.ERROR, error=error)
 
@@ -108,6 +109,10 @@ def _status(actions: Sequence[Action], *, has_data: bool) -> Status:
     if kinds:
         return Status.APPLIED
     return Status.NOOP if has_data else Status.NO_DATA
+
+
+def _holder(raised: Exception | None) -> str | None:
+    return str(raised.values.get("run_id")) if isinstance(raised, LeaseHeldError) else None
 
 
 def _failure(shop: Workshop, table: TableSpec, raised: Exception | None) -> Failure | None:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from ingestion_runtime.config.paths import is_hdfs
 from ingestion_runtime.model.batch import TableKey
-from ingestion_runtime.model.spec import CatalogSpec, ConnectionSpec, RuntimeSpec, SinkFormat, TableSpec
+from ingestion_runtime.model.connection import ConnectionSpec
+from ingestion_runtime.model.spec import CatalogSpec, RuntimeSpec, SinkFormat, TableSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ class Receipt:
 
     ``reading`` is what the rows were read by (see ``spec.reading``): under another reading the watermark would lie.
     ``keys`` are the source's keys when nothing was left to delete; None where they were not compared, or not with certainty.
+    ``manifest`` is the SHA-256, in hex, of the batch's manifest in raw, byte by byte; None in receipts of versions that did
+    not take it.
     """
 
     batch_id: str
@@ -94,6 +96,7 @@ class Receipt:
     rows: int
     reading: tuple[tuple[str, str], ...] = ()
     keys: KeyFingerprint | None = None
+    manifest: str | None = None
 
     @property
     def mark(self) -> "PublishedMark":
@@ -105,7 +108,8 @@ class Receipt:
 class Batch:
     """An open batch, persisted before anything is read.
 
-    ``base`` is the batch that the table's receipt named when the work was frozen. A ``reload`` replaces whatever stands
+    ``base`` is the batch that the table's receipt named when the work was frozen, ``base_manifest`` the digest by which that
+    receipt knows the manifest of that batch (None: it knows none). A ``reload`` replaces whatever stands
     there; any other batch needs the table as its receipt describes it. ``spec`` is the digest of the table's configuration:
     a batch frozen under another one is not gone on with.
     """
@@ -121,6 +125,7 @@ class Batch:
     plan: IngestionPlan
     reload: bool = False
     spec: str = ""
+    base_manifest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +192,8 @@ class RawManifest:
     """What a batch landed in raw: the batch itself, its files relative to the manifest's directory, and their columns.
 
     ``deletes`` says what became of rows whose key is a tombstone (``model.spec.Deletes``); None in manifests of versions
-    that did not write it down. ``testimonies`` are those of the slices' manifests, quarantined rows included.
+    that did not write it down. ``testimonies`` are those of the slices' manifests, quarantined rows included. ``aside`` is
+    the digest of the manifest of the quarantined rows, which lie elsewhere; None where there are none, or as above.
     """
 
     batch: Batch
@@ -197,6 +203,7 @@ class RawManifest:
     tombstones: tuple[StagedFile, ...] = ()
     deletes: str | None = None
     testimonies: tuple[SliceTestimony, ...] = ()
+    aside: str | None = None
 
     @property
     def rows(self) -> int:
@@ -216,10 +223,11 @@ class PublishedMark:
 
 @dataclass(frozen=True, slots=True)
 class RawBatch:
-    """A batch landed in raw: its absolute directory and its manifest."""
+    """A batch landed in raw: its absolute directory, its manifest, and the SHA-256 of that, in hex, byte by byte."""
 
     directory: str
     manifest: RawManifest
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,6 @@ class RowBucket:
     total: int
 
 
-RowBuckets = Mapping[str, RowBucket]
-
-
 @dataclass(frozen=True, slots=True)
 class HashedRow:
     """A row's key, spelled (None: NULL), the hash of its key, and that of all its compared columns; 32 hex digits each."""
@@ -131,8 +128,9 @@ class ComparedRows(Protocol):
         """Return the checksum over the compared columns."""
         ...
 
-    def column_checksums(self) -> Mapping[str, Checksum]:
-        """Return a checksum for each compared column by its name in the target."""
+    def column_checksums(self, within: Collection[str] | None = None) -> Mapping[str, Checksum]:
+        """Return a checksum for each compared column by its name in the target. ``within``: only over the rows in these
+        buckets, whose names all have the same number of digits."""
         ...
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> Mapping[str, RowBucket]:
@@ -209,8 +207,9 @@ class Scope:
 class ComparableSource(Protocol):
     """A source whose rows can be compared where they are."""
 
-    def columns(self) -> pa.Schema:
-        """Return the columns as they land now, without those that are kept out of the lake or masked."""
+    def columns(self, target: pa.Schema | None = None) -> pa.Schema:
+        """Return the columns as they land now, without those that are kept out of the lake or masked. Those that are texts
+        here and numbers or times in ``target``, or the other way round, land as there, where they can."""
         ...
 
     def view(
@@ -235,9 +234,9 @@ class TargetRows(Protocol):
         stand: Stand,
         basis: Basis,
         left_out: Iterator[pa.RecordBatch] | None = None,
-        unsettled: ReRead | None = None,
+        apart: Sequence[ReRead] = (),
     ) -> AbstractContextManager[ComparedRows]:
         """Open the living rows of that snapshot, without those that are marked as deleted, whose key's hash is left out, or
-        (in tables without a key) whose cursor lies in the unsettled set. Raises TransientError where the snapshot is gone.
+        whose cursor lies in one of the sets ``apart``. Raises TransientError where the snapshot is gone.
         """
         ...

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
 from ingestion_runtime.model.batch import Batch, Publication, RawBatch, StagedSlice
 from ingestion_runtime.model.columns import LOAD_DATE_COLUMN, LOADED_AT_COLUMN, RUN_COLUMN, SLICE_COLUMN, SOURCE_COLUMN
-from ingestion_runtime.model.comparison import ComparableSource
 from ingestion_runtime.model.cursor import (
     CursorBounds,
     CursorType,
@@ -25,6 +24,9 @@ from ingestion_runtime.model.horizon import Ceiling, CursorClock, Horizon
 from ingestion_runtime.model.keys import KeyBuckets
 from ingestion_runtime.model.schema import ColumnProfile, TableSnapshot
 from ingestion_runtime.model.testimony import Testimony
+
+if TYPE_CHECKING:
+    from ingestion_runtime.model.comparison import ComparableSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ class SourceEndpoint(MetadataCapableEndpoint, Protocol):
         """
         ...
 
-    def comparable(self) -> ComparableSource:
+    def comparable(self) -> "ComparableSource":
         """Return the rows as they are compared with those of the target: where they are, and not moved."""
         ...
 

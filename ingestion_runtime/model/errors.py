@@ -4,6 +4,7 @@
     ├── ConfigError            exit 2: configuration, usage or credentials; nothing was touched
     ├── TerminalError          exit 1: the table failed for good, a rerun alone will not help
     │   ├── StaleMainError     someone else moved the target
+    │   ├── LostFileError      a file of which the target consists is gone or cannot be read
     │   ├── RefusedBatchError  what was staged must not be published; the next run reads again
     │   ├── OutgrownError      more memory was needed than this process may use; another engine may do it
     │   └── UnfitEngineError   the engine that was asked for cannot read the table; another one can
@@ -48,6 +49,10 @@ class TerminalError(IngestionError):
 
 class StaleMainError(TerminalError):
     """Someone else moved the target table: its main branch no longer is what the receipt describes."""
+
+
+class LostFileError(TerminalError):
+    """A file of which a target consists is gone, or cannot be read. A batch that replaces all of it does not need it."""
 
 
 class TransientError(IngestionError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from ingestion_runtime.model.batch import TableKey
 
 if TYPE_CHECKING:
-    from ingestion_runtime.model.spec import Secret
+    from ingestion_runtime.model.connection import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ingestion_runtime.model.spec import Secret
+    from ingestion_runtime.model.connection import Secret
 
 
 class NoticeKind(StrEnum):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ingestion_runtime.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ingestion_runtime.model.spec import Secret
+    from ingestion_runtime.model.connection import Secret
 
 #: Bytes below which a salt can be found by trial, given one value and its hash.
 LEAST_SALT = 16

@@ -1,12 +1,10 @@
 """What a run is asked to do: the configuration after validation, frozen."""
 
-import hashlib
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.horizon import HorizonPolicy
 from ingestion_runtime.model.maintenance import Maintenance, SpecMode, TableMaintenance
@@ -16,14 +14,6 @@ from ingestion_runtime.model.orchestration import Orchestration
 from ingestion_runtime.model.policy import Guardrails, SchemaPolicy
 from ingestion_runtime.model.privacy import Privacy
 from ingestion_runtime.model.reconciliation import Reconciliation
-
-
-class Secret(Protocol):
-    """A reference to a secret. ``str()`` and ``repr()`` show the reference, never the value."""
-
-    def resolve(self) -> str:
-        """Return the value, read at the moment of the call; raises ConfigError when it cannot be read."""
-        ...
 
 
 class SinkFormat(StrEnum):
@@ -70,47 +60,6 @@ class NullCursor(StrEnum):
 
     READ = "read"
     IGNORE = "ignore"
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How a connection is protected. ``mode`` uses PostgreSQL's words: disable, prefer, require, verify-ca, verify-full."""
-
-    mode: str = "prefer"
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionSpec:
-    """One named source database. ``database`` is a file path for SQLite (absolute after loading).
-
-    ``horizon_wait_seconds``: how long a table whose cursor is no clock waits for open transactions to end.
-    ``max_connections``: how many connections one run may have open at a time; None: as many as it needs.
-    """
-
-    name: str
-    dialect: str
-    database: str
-    host: str | None = None
-    port: int | None = None
-    user: str | None = None
-    password: Secret | None = None
-    tls: Tls = field(default_factory=Tls)
-    connect_timeout_seconds: int = 10
-    jdbc_properties: tuple[tuple[str, str], ...] = ()
-    identity: str | None = None
-    horizon_wait_seconds: int = 5
-    max_connections: int | None = None
-
-    @property
-    def address(self) -> str:
-        """Which data this is: the configured ``identity``, else dialect, host, port and database."""
-        if self.identity is not None:
-            return self.identity
-        place = f"{self.host}:{self.port or ''}" if self.host else ""
-        return f"{self.dialect}://{place}/{self.database.lstrip('/')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,39 +154,6 @@ class TablePattern:
     unfit: Unfit = Unfit.REFUSE
     matched: tuple[str, ...] | None = None
     skipped: tuple[TableSpec, ...] = ()
-
-
-def reading(table: TableSpec, connection: ConnectionSpec) -> tuple[tuple[str, str], ...]:
-    """Return what decides which rows a table is read from, and by which cursor: (setting, value or its digest).
-
-    A watermark is true only for the reading under which it was reached. How fast or in which pieces rows are read does not
-    belong to it. The source is readable, so that people can tell; the other values are digests.
-    The marks of columns that are kept out of the lake come last; raises ConfigError for a salt that cannot be read.
-    """
-    settings = {
-        "primary_keys": table.primary_keys,
-        "incremental_column": table.incremental_column,
-        "incr_col_type": table.incr_col_type,
-        "source_filter": table.source_filter,
-        "query_sql": table.query_sql,
-        "null_cursor": table.null_cursor,
-        "null_keys": table.null_keys,
-    }
-    values = [(name, _short_digest(value)) for name, value in settings.items()]
-    return (("source", connection.address), *values, *table.privacy.marks())
-
-
-def work_digest(table: TableSpec, connection: ConnectionSpec) -> str:
-    """Return 16 hex characters that change with every setting of a table and with the place it is read from.
-
-    Not with the engine: what one has staged the other may publish.
-    """
-    marks = table.privacy.marks()
-    return _short_digest((replace(table, engine=None), connection.address, *((marks,) if marks else ())))
-
-
-def _short_digest(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +254,11 @@ class RuntimeSpec:
     maintenance: Maintenance = field(default_factory=Maintenance)
     reconciliation: Reconciliation = field(default_factory=Reconciliation)
 
+    @property
+    def log_folder(self) -> Path:
+        """Where event logs and Spark's own go: the configured ``event_sink``, else beside the state."""
+        return Path(self.logging.event_sink or Path(self.state_database).parent / "logs")
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -355,31 +276,6 @@ class Configuration:
         """Return the connection of that name; validation has made sure that there is one."""
         return next(c for c in self.connections if c.name == name)
 
-
-@dataclass(frozen=True, slots=True)
-class AskedWindow:
-    """A window of the cursor as it was asked for: from ``start`` up to ``end``, which does not belong to it (None: up to the
-    watermark). Texts, because each table reads them as its cursor is spelled."""
-
-    start: str
-    end: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What the command line adds to a configuration, for one run.
-
-    ``backfill``: read what lies at or below the watermark again and merge it; ``backfill_columns`` must be there.
-    ``allow_shrink``: tables whose shrink guard is lifted. ``window``: nothing new is read, but the rows of a window again.
-    """
-
-    run_id: str
-    load_date: date
-    wm_lag_seconds: int | None = None
-    heartbeat_seconds: int = 120
-    notify_interval_seconds: int = 300
-    reload: frozenset[str] = frozenset()
-    backfill: bool = False
-    backfill_columns: tuple[str, ...] = ()
-    allow_shrink: frozenset[str] = frozenset()
-    window: AskedWindow | None = None
+    def publishes(self, table: TableSpec) -> bool:
+        """Whether batches of a table go into a target, and not into raw alone."""
+        return table.mode != "full" or self.runtime.finalize_full_refresh

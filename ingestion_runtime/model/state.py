@@ -9,8 +9,8 @@ from typing import Protocol
 from ingestion_runtime.model.batch import Batch, Lease, Receipt, TableKey
 from ingestion_runtime.model.cursor import Fingerprint
 from ingestion_runtime.model.horizon import CursorSample
+from ingestion_runtime.model.options import RunOptions
 from ingestion_runtime.model.result import TableStatus
-from ingestion_runtime.model.spec import RunOptions
 
 
 class Phase(StrEnum):

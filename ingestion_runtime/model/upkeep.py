@@ -113,7 +113,10 @@ class TargetUpkeep(Protocol):
     """
 
     def survey(self) -> Survey | None:
-        """Look, and change nothing; None where there is no table, or nothing was ever published. May start an engine."""
+        """Look, and change nothing; None where there is no table, or nothing was ever published. May start an engine.
+
+        Raises LostFileError where a file that readers need is gone or cannot be read.
+        """
         ...
 
     def rewrite(self) -> Rewritten | None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import ConfigError, TerminalError
-from ingestion_runtime.model.spec import AskedWindow, TableSpec
+from ingestion_runtime.model.options import AskedWindow
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.watermark import from_ticks, parse_watermark, to_ticks
 
 _MICROS = {CursorType.EPOCH_SECONDS: 1_000_000, CursorType.EPOCH_MILLIS: 1_000}

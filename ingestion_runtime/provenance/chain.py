@@ -58,8 +58,9 @@ class Link:
 
     @property
     def previous(self) -> str | None:
-        """The batch that the table held before this one; None: there was no table."""
-        return self.mark.previous if self.mark else self.batch.base
+        """The batch that the table held before this one; None: there was no table. The manifest says it, for which there is
+        a digest, and not the marker."""
+        return self.batch.base
 
     @property
     def is_start(self) -> bool:
@@ -83,6 +84,17 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Altered:
+    """A batch whose manifest is not the one by whose digest ``named_by`` knows it."""
+
+    link: Link
+    named_by: str
+
+    def __str__(self) -> str:
+        return f"the manifest of batch {self.link.batch_id} is not the one that {self.named_by} names (its SHA-256 differs)"
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A batch's directory whose manifest or marker cannot be read, and the reason."""
 
@@ -99,13 +111,28 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class Misplaced:
+    """A directory with the manifest of a batch that landed in another ``place``: somebody has copied or moved it."""
+
+    directory: str
+    batch_id: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.directory} is a copy, or was moved there: its manifest is that of {self.place}"
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """The batches of a table in raw.
 
     ``links`` are those of which the table consists: from the last one that replaced it on, in the order of publishing.
     ``earlier`` were published before these, or into a table that is no more; a rebuild does not need them. ``loose`` are
     OPEN or ABANDONED. ``gaps`` are missing among ``links``. ``rivals`` were the last of another table of that name, where no
-    receipt says which one is meant and neither their numbers nor their dates do.
+    receipt says which one is meant and neither their numbers nor their dates do. ``altered`` are those of ``links`` and
+    ``earlier`` whose manifests are not the ones that were published. ``unproven`` are ``links`` of which no digest can tell,
+    because a version published them, or one after them, that took none. ``misplaced`` are none of the table's. ``since``
+    were published after the one that the receipt names, oldest first: the table was set back.
     """
 
     links: tuple[Link, ...]
@@ -113,7 +140,11 @@ class Chain:
     loose: tuple[Link, ...]
     gaps: tuple[Gap, ...]
     unreadable: tuple[Unreadable, ...]
+    misplaced: tuple[Misplaced, ...] = ()
+    since: tuple[Link, ...] = ()
     rivals: tuple[Link, ...] = ()
+    altered: tuple[Altered, ...] = ()
+    unproven: tuple[Link, ...] = ()
 
     @property
     def last(self) -> Link | None:
@@ -135,19 +166,24 @@ def read_chain(raw: RawZone, receipt: Receipt | None) -> Chain:
     Lists raw and reads a manifest and a marker for each batch. A batch that the receipt does not lead to although it follows
     the receipt's own belongs to the chain: then the table was set back.
     """
-    entries, unreadable = _read(raw)
+    entries, unreadable, misplaced = _read(raw)
     named = _named(entries, receipt)
     links = [Link(entry.raw, entry.mark, _state(entry, named)) for entry in entries]
     proven = {link.batch_id: link for link in links if link.state in (LinkState.PUBLISHED, LinkState.NAMED)}
     path, gaps = _walk(proven, receipt)
     on_path = {link.batch_id for link in path}
+    digests = _digests(proven, receipt)
     return Chain(
         links=path,
         earlier=_ordered(link for link in proven.values() if link.batch_id not in on_path),
         loose=_ordered(link for link in links if link.batch_id not in proven),
         gaps=gaps,
         unreadable=unreadable,
+        misplaced=misplaced,
+        since=_since(proven, path, receipt),
         rivals=_rivals(proven, path) if receipt is None else (),
+        altered=_altered(proven, digests),
+        unproven=_unproven([link for link in path if not receipt or link.sequence <= receipt.sequence], digests),
     )
 
 
@@ -158,18 +194,25 @@ class _Entry:
     abandoned: bool
 
 
-def _read(raw: RawZone) -> tuple[list[_Entry], tuple[Unreadable, ...]]:
-    entries, unreadable = [], []
+def _read(raw: RawZone) -> tuple[list[_Entry], tuple[Unreadable, ...], tuple[Misplaced, ...]]:
+    entries, unreadable, misplaced = [], [], []
     for directory in raw.batches():
         try:
-            entries.append(_Entry(raw.read(directory), raw.published_mark(directory), raw.is_abandoned(directory)))
+            entry = _Entry(raw.read(directory), raw.published_mark(directory), raw.is_abandoned(directory))
         except (TerminalError, FileNotFoundError) as error:
             if not raw.is_there(directory):
                 continue  # nobody needed it, and somebody has removed it since it was listed
             if not isinstance(error, TerminalError):
                 raise
             unreadable.append(Unreadable(directory, error.message, raw.is_marked_published(directory)))
-    return entries, tuple(unreadable)
+            continue
+        batch = entry.raw.manifest.batch
+        place = f"load_date={batch.load_date.isoformat()}/batch={batch.id}"
+        if directory.endswith(f"/{place}"):
+            entries.append(entry)
+        else:  # the batch itself may lie there as well
+            misplaced.append(Misplaced(directory, batch.id, place))
+    return entries, tuple(unreadable), tuple(misplaced)
 
 
 def _named(entries: Iterable[_Entry], receipt: Receipt | None) -> frozenset[str]:
@@ -223,6 +266,44 @@ def _tip(proven: Mapping[str, Link], receipt: Receipt | None) -> str | None:
         if link.sequence > receipt.sequence and _follows(proven, link, receipt.batch_id):
             return link.batch_id
     return receipt.batch_id
+
+
+def _digests(proven: Mapping[str, Link], receipt: Receipt | None) -> Mapping[str, Mapping[str, str]]:
+    """Return for each batch the digests by which others know its manifest, and who they are."""
+    digests: dict[str, dict[str, str]] = {}
+    if receipt is not None and receipt.manifest is not None:
+        digests[receipt.batch_id] = {receipt.manifest: "the table's receipt"}
+    for link in _ordered(proven.values()):
+        base, digest = link.batch.base, link.batch.base_manifest
+        if base is not None and digest is not None:
+            digests.setdefault(base, {}).setdefault(digest, f"batch {link.batch_id}")
+    return digests
+
+
+def _altered(proven: Mapping[str, Link], digests: Mapping[str, Mapping[str, str]]) -> tuple[Altered, ...]:
+    """Return every batch that somebody knows by another digest than the one that its manifest has."""
+    return tuple(
+        Altered(link, named_by)
+        for link in _ordered(proven.values())
+        for digest, named_by in digests.get(link.batch_id, {}).items()
+        if digest != link.raw.digest
+    )
+
+
+def _unproven(path: Sequence[Link], digests: Mapping[str, Mapping[str, str]]) -> tuple[Link, ...]:
+    """Return the batches up to the last one that nobody knows by a digest: what it says of others proves nothing."""
+    unknown = [place for place, link in enumerate(path, 1) if link.batch_id not in digests]
+    return tuple(path[: unknown[-1]]) if unknown else ()
+
+
+def _since(proven: Mapping[str, Link], path: Sequence[Link], receipt: Receipt | None) -> tuple[Link, ...]:
+    """Return the batches from the one after the receipt's to the last one, as far back as each names the one before."""
+    found: dict[str, Link] = {}
+    link = path[-1] if path and receipt is not None else None
+    while link is not None and receipt is not None and link.sequence > receipt.sequence and link.batch_id not in found:
+        found[link.batch_id] = link
+        link = proven.get(link.previous or "")
+    return _ordered(found.values())
 
 
 def _rivals(proven: Mapping[str, Link], path: Sequence[Link]) -> tuple[Link, ...]:

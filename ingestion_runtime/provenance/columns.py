@@ -17,6 +17,7 @@ from ingestion_runtime.model.batch import WriteMode
 from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT, INGEST_PREFIX, is_ingest_column
 from ingestion_runtime.model.endpoint import INGEST_TYPES
 from ingestion_runtime.provenance.chain import Link
+from ingestion_runtime.tools.nearby import NearFiles
 
 _MARK = pa.timestamp("us", tz="UTC")
 
@@ -36,10 +37,12 @@ class LinkColumns:
 
 @dataclass(frozen=True, slots=True)
 class ChainColumns:
-    """The columns of a chain: ``schema`` is that of the table by now, ``links`` are those of each batch by its id."""
+    """The columns of a chain: ``schema`` is that of the table by now, ``links`` are those of each batch by its id.
+    ``renamed`` are those that the table, which was set back, has under a name of before: that name by the present one."""
 
     schema: Schema
     links: Mapping[str, LinkColumns]
+    renamed: Mapping[str, str]
 
     @property
     def data(self) -> pa.Schema:
@@ -52,15 +55,22 @@ class ChainColumns:
         return DELETED_AT in self.schema.column_names
 
 
-def chain_columns(links: Sequence[Link], schema: Schema | None, *, marks: bool) -> ChainColumns:
+def chain_columns(
+    links: Sequence[Link], schema: Schema | None, near: NearFiles, *, marks: bool, since: Sequence[Link] = ()
+) -> ChainColumns:
     """Return the columns of these batches, which are in the order of publishing, and of their table (None: it is gone).
+    ``near`` lends files, where some have to be asked. ``since`` are batches that the table has had and, set back, no longer
+    has.
 
     A column of the table keeps its type unless what landed does not fit into it. ``marks``: rows are marked as deleted.
     """
     tale = _Tale()
     days = [tale.follow(link) for link in links]
+    renamed = _renamed_since(schema, since) if schema else {}
     if schema is not None:
-        tale.rename(_strayed(links, schema, tale.kinds))
+        former = {before: name for name, before in renamed.items()}
+        schema = Schema(*(_field(f.field_id, former.get(f.name, f.name), f.field_type) for f in schema.fields))
+        tale.rename(_strayed(links, schema, tale.kinds, near))
     fields = [_merged(field, tale.kinds) for field in schema.fields] if schema else []
     known = {field.name for field in fields}
     wanted = {**tale.kinds, **({} if schema else iceberg_types(pa.schema(list(INGEST_TYPES.items()))))}
@@ -71,7 +81,7 @@ def chain_columns(links: Sequence[Link], schema: Schema | None, *, marks: bool) 
     last = max((field.field_id for field in fields), default=0)
     fields += [_field(last + place, name, wanted[name]) for place, name in enumerate(added, start=1)]
     told = {link.batch_id: tale.tell(link, day, fields) for link, day in zip(links, days, strict=True)}
-    return ChainColumns(Schema(*fields), told)
+    return ChainColumns(Schema(*fields), told, renamed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,16 @@ class _Tale:
         return LinkColumns(Schema(*named), tuple(kept) if merges else ())
 
 
-def _strayed(links: Sequence[Link], schema: Schema, kinds: Mapping[str, IcebergType]) -> dict[str, str]:
+def _renamed_since(schema: Schema, since: Sequence[Link]) -> dict[str, str]:
+    """Return the columns that batches have renamed since the table was as it is: the name there by the present one."""
+    names = {name: name for name in schema.column_names}
+    for field in (field for link in since for field in link.raw.manifest.fields):
+        if field.former in names and field.name not in names:
+            names[field.name] = names.pop(field.former)
+    return {name: before for name, before in names.items() if name != before}
+
+
+def _strayed(links: Sequence[Link], schema: Schema, kinds: Mapping[str, IcebergType], near: NearFiles) -> dict[str, str]:
     """Return the columns that the table has renamed for a batch that was then refused: their name now by the former one.
 
     No batch in raw tells of it. The files do: their columns have the ids of the table's.
@@ -138,20 +157,21 @@ def _strayed(links: Sequence[Link], schema: Schema, kinds: Mapping[str, IcebergT
     strayed = [name for name in kinds if name not in schema.column_names and not is_ingest_column(name)]
     found: dict[str, str] = {}
     for link in reversed(links) if unknown and strayed else ():
-        for name, number in _ids(link).items():
+        for name, number in _ids(link, near).items():
             field = unknown.get(number)
             if name in strayed and name not in found and field is not None and holds(field.field_type, kinds[name]):
                 found[name] = unknown.pop(number).name
     return found
 
 
-def _ids(link: Link) -> dict[str, int]:
+def _ids(link: Link, near: NearFiles) -> dict[str, int]:
     """Return the field ids that a batch's files have, by name; none where there is no file to be read."""
     import pyarrow.parquet as pq
 
     for file in link.raw.manifest.files[:1]:
         try:
-            columns = pq.read_schema(link.path(file))
+            with near.lend([link.path(file)]) as (path,):
+                columns = pq.read_schema(path)
         except (OSError, pa.ArrowInvalid):
             return {}
         ids = {column.name: (column.metadata or {}).get(b"PARQUET:field_id") for column in columns}

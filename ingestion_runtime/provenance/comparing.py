@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ingestion_runtime.endpoints.published import FILE_COLUMN, PLACE_COLUMN, PublishedRows, SpoiltFile
 from ingestion_runtime.endpoints.spelling import key_hash, row_hash, spelled
-from ingestion_runtime.model.columns import DELETED_AT, RUN_COLUMN, SLICE_COLUMN
+from ingestion_runtime.model.columns import DELETED_AT, RUN_COLUMN, SLICE_COLUMN, is_ingest_column
 from ingestion_runtime.provenance.replay import EXPECTED
 from ingestion_runtime.tools.local_sql import quote
 
@@ -98,7 +98,7 @@ class Comparison:
             return self._compare(), ()
         except (duckdb.OutOfMemoryException, duckdb.InterruptException):
             raise
-        except duckdb.Error as error:
+        except (duckdb.Error, FileNotFoundError) as error:
             spoilt = [path for path in self._published.paths if not self._is_readable(path)]
             if not spoilt:
                 raise
@@ -107,12 +107,11 @@ class Comparison:
             return self._compare(), tuple(SpoiltFile(path, reason) for path in spoilt)
 
     def _compare(self) -> Compared:
-        for name, rows in (("ingest_sums", _EXPECTED), ("ingest_found_sums", self._found(self._paths))):
-            total = "sum(CAST(hash(row_hash, marked) AS HUGEINT))"
-            self._sql.execute(
-                f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {_bucket()} AS bucket, count(*) AS n, {total} AS total"
-                f" FROM ({rows}) GROUP BY 1"
-            )
+        for name in ("ingest_sums", "ingest_found_sums"):
+            self._sql.execute(f"CREATE OR REPLACE TEMP TABLE {name} (bucket UBIGINT, n BIGINT, total HUGEINT, rest UBIGINT)")
+        self._sql.execute(f"INSERT INTO ingest_sums {_sums(_EXPECTED, '0')}")
+        for paths in self._published.portions(self._paths):
+            self._sql.execute(f"INSERT INTO ingest_found_sums {_sums(self._found(paths), 'max(rest)')}")
         self._sql.execute(
             "CREATE OR REPLACE TEMP TABLE ingest_unequal AS SELECT bucket, sum(rows) AS rows FROM ("
             "SELECT bucket, n, total, n AS rows FROM ingest_sums"
@@ -125,13 +124,20 @@ class Comparison:
         ).fetchall()
         self._portions = -(-int(unequal or 0) // _PORTION)
         if self._portions:
-            # Hashed and read once, whatever the number of portions.
-            self._sql.execute(
-                "CREATE OR REPLACE TEMP TABLE ingest_found AS SELECT key_hash, row_hash, marked, hash(path) AS path, place,"
-                f" hash(slice) AS slice FROM ({self._found(self._paths)})"
-                f" WHERE {_bucket()} IN (SELECT bucket FROM ingest_unequal)"
-            )
+            self._keep_found()
         return Compared(int(expected or 0), int(found or 0), self._portions > 0)
+
+    def _keep_found(self) -> None:
+        """Put the rows of the buckets that differ where they can be asked for: hashed and read once."""
+        self._sql.execute(
+            "CREATE OR REPLACE TEMP TABLE ingest_found"
+            " (key_hash UUID, row_hash UUID, marked BOOLEAN, path UBIGINT, place BIGINT, slice UBIGINT)"
+        )
+        for paths in self._published.portions(self._paths):
+            self._sql.execute(
+                "INSERT INTO ingest_found SELECT key_hash, row_hash, marked, hash(path), place, hash(slice)"
+                f" FROM ({self._found(paths)}) WHERE {_bucket()} IN (SELECT bucket FROM ingest_unequal)"
+            )
 
     def differences(self) -> Iterator[Difference]:
         """Yield every difference. Read them out before the session is asked anything else."""
@@ -195,10 +201,14 @@ class Comparison:
         named = dict(zip(self._columns.names, typed, strict=True))
         keys = key_hash([named[key] for key in self.keys]) if self.keys else "NULL"
         marked = f"{quote(DELETED_AT)} IS NOT NULL" if DELETED_AT in self._present else "false"
-        source = self._published.relation([*self._columns.names, *self._housekeeping(DELETED_AT, SLICE_COLUMN)], paths)
+        # Housekeeping is not compared, but read: a file is whole only if all of it can be. Reading it costs next to nothing.
+        rest = [name for name in sorted(self._present) if is_ingest_column(name)]
+        read = f"hash({', '.join(map(quote, rest))})" if rest else "0"
+        source = self._published.relation([*self._columns.names, *rest], paths)
         return (
             f"SELECT CAST({keys} AS UUID) AS key_hash, CAST({row_hash(typed)} AS UUID) AS row_hash, {marked} AS marked,"
-            f" {FILE_COLUMN} AS path, {PLACE_COLUMN} AS place, {self._told(SLICE_COLUMN)} AS slice FROM {source}"
+            f" {FILE_COLUMN} AS path, {PLACE_COLUMN} AS place, {self._told(SLICE_COLUMN)} AS slice,"
+            f" CAST({read} AS UBIGINT) AS rest FROM {source}"
         )
 
     def _housekeeping(self, *names: str) -> list[str]:
@@ -215,23 +225,25 @@ class Comparison:
         """Return what rows may say of the slice that they came from, by its hash."""
         if not self._portions or SLICE_COLUMN not in self._present:
             return {}
-        source = self._published.relation([SLICE_COLUMN], self._paths)
-        return dict(
-            self._sql.execute(
+        told: dict[int, str] = {}
+        for paths in self._published.portions(self._paths):
+            source = self._published.relation([SLICE_COLUMN], paths)
+            told |= self._sql.execute(
                 f"SELECT hash(label), label FROM (SELECT DISTINCT {quote(SLICE_COLUMN)} AS label FROM {source})"
-                f" WHERE label IS NOT NULL LIMIT {_MOST_LABELS}"
+                f" WHERE label IS NOT NULL LIMIT {_MOST_LABELS - len(told)}"
             ).fetchall()
-        )
+        return told
 
     def _is_readable(self, path: str) -> bool:
         """Whether every row of a file of the table can be read."""
         import duckdb
 
         try:
-            self._sql.execute(f"SELECT max(row_hash), max(slice) FROM ({self._found([path])})").fetchall()
+            for paths in self._published.portions([path]):
+                self._sql.execute(f"SELECT max(row_hash), max(rest) FROM ({self._found(paths)})").fetchall()
         except (duckdb.OutOfMemoryException, duckdb.InterruptException):
             raise
-        except duckdb.Error:
+        except (duckdb.Error, FileNotFoundError):
             return False
         return True
 
@@ -240,16 +252,25 @@ class Comparison:
         if not standing:
             return {}
         names = self._columns.names
-        source = self._published.relation([*names, *self._housekeeping(RUN_COLUMN)], sorted({row.path for row in standing}))
         places = ", ".join(sorted({str(row.place) for row in standing}))
         listed = ", ".join(f"CAST({spelled(quote(field.name), field.type)} AS VARCHAR)" for field in self._columns)
-        found = self._sql.execute(
-            f"SELECT {FILE_COLUMN}, {PLACE_COLUMN}, {self._told(RUN_COLUMN)}, {listed} FROM {source}"
-            f" WHERE {PLACE_COLUMN} IN ({places})"
-        ).fetchall()
-        return {
-            (path, place): StandingValues(dict(zip(names, values, strict=True)), run) for path, place, run, *values in found
-        }
+        found: dict[tuple[str, int], StandingValues] = {}
+        for paths in self._published.portions(sorted({row.path for row in standing})):
+            source = self._published.relation([*names, *self._housekeeping(RUN_COLUMN)], paths)
+            rows = self._sql.execute(
+                f"SELECT {FILE_COLUMN}, {PLACE_COLUMN}, {self._told(RUN_COLUMN)}, {listed} FROM {source}"
+                f" WHERE {PLACE_COLUMN} IN ({places})"
+            ).fetchall()
+            found |= {
+                (path, place): StandingValues(dict(zip(names, values, strict=True)), run)
+                for path, place, run, *values in rows
+            }
+        return found
+
+
+def _sums(rows: str, rest: str) -> str:
+    total = "sum(CAST(hash(row_hash, marked) AS HUGEINT))"
+    return f"SELECT {_bucket()}, count(*), {total}, {rest} FROM ({rows}) GROUP BY 1"
 
 
 def _bucket() -> str:

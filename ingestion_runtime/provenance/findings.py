@@ -28,6 +28,7 @@ class Kind(StrEnum):
 
     BATCH_MISSING = "batch_missing"
     MANIFEST_UNREADABLE = "manifest_unreadable"
+    MANIFEST_CHANGED = "manifest_changed"
     RECORDS_DISAGREE = "records_disagree"
     RAW_FILE_MISSING = "raw_file_missing"
     RAW_FILE_CHANGED = "raw_file_changed"

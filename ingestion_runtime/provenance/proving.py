@@ -5,7 +5,7 @@ Imported only where rows are compared: pyiceberg costs 1.2 s.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -29,6 +29,7 @@ from ingestion_runtime.provenance.row_findings import (
     wanted_places,
 )
 from ingestion_runtime.tools.local_sql import quote
+from ingestion_runtime.tools.nearby import NearFiles
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -46,10 +47,12 @@ class RowProof:
 
 
 class RowProver:
-    """Compares the rows of tables. ``session`` lends SQL (see ``LocalSql``), ``most`` keys are named for each finding."""
+    """Compares the rows of tables. ``session`` lends SQL (see ``LocalSql``), ``near`` files that are not on a local disk.
+    ``most`` keys are named for each finding."""
 
-    def __init__(self, session: Session, most: int) -> None:
+    def __init__(self, session: Session, near: NearFiles, most: int) -> None:
         self._session = session
+        self._near = near
         self._most = most
 
     def prove(self, table: TableSpec, published: PublishedRows, chain: Chain, damaged: Sequence[str]) -> RowProof:
@@ -62,7 +65,7 @@ class RowProver:
             return RowProof(findings=findings, unseen=(Hindrance("which rows are deleted stands in a file that is spoilt"),))
         with self._session() as sql:
             try:
-                replay = Replay(sql, table, published.schema, chain, skip=damaged)
+                replay = Replay(sql, table, published.schema, chain, self._near, skip=damaged)
                 # Where no file can be opened nothing says what the columns are.
                 differing = _differing(replay.columns, published.columns) if published.paths else ()
                 if differing:
@@ -84,7 +87,7 @@ class RowProver:
         findings: tuple[Finding, ...],
     ) -> RowProof:
         compared, unreadable = comparison.compare()
-        findings += tuple(_tell_spoilt(file) for file in unreadable)
+        findings += tuple(_tell_spoilt(replace(file, reason=self._near.told(file.reason))) for file in unreadable)
         if not compared.differ:
             return RowProof(compared.expected, findings)
         rows = RowFindings([origin_of(file.link, file.path) for file in replay.files], doubts, self._most)

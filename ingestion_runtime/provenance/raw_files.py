@@ -77,6 +77,9 @@ class RawFiles:
             message = f"{promised:,} rows were set aside in batch {link.batch_id}, and they are gone: {error.message}"
             found.findings.append(Finding(Kind.RAW_FILE_MISSING, message, batch=link.batch_id, file=directory))
             return
+        if link.raw.manifest.aside not in (None, aside.digest):
+            message = f"the manifest of the rows set aside in batch {link.batch_id} is not the one that landed with it"
+            found.findings.append(Finding(Kind.MANIFEST_CHANGED, message, batch=link.batch_id, file=directory))
         found.aside[link.batch_id] = tuple(f"{directory}/{file.path}" for file in aside.manifest.files)
         self._check_files(found, link, aside, aside.manifest.files)
         if aside.manifest.rows != promised:

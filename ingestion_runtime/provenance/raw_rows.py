@@ -1,7 +1,7 @@
 """Whole rows out of raw files by their places, in the columns of the table. Imported only where raw is read."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ class RawRows:
         self._replay = replay
         #: The columns of the rows, with the field ids that they have in the table's schema.
         self.schema = written_columns(replay.schema)
+        #: The name in the table of columns that it has under another one, by the present name.
+        self.renamed = replay.chain_columns.renamed
         self._grave = cache(self._read_grave)
 
     def all(self) -> Iterator[pa.RecordBatch]:
@@ -38,7 +40,7 @@ class RawRows:
             f"CREATE OR REPLACE TABLE {_PLACES} AS SELECT file, row, deleted_by FROM {EXPECTED} ORDER BY file, row"
         )
         for (number,) in self._sql.execute(f"SELECT DISTINCT file FROM {_PLACES} ORDER BY 1").fetchall():
-            with closing(self._open(number)) as file:
+            with self._open(number) as file:
                 for start, batch in file.batches():
                     found: pa.Table = self._sql.sql(
                         f"SELECT row - {start} AS place, deleted_by FROM {_PLACES} WHERE file = {number} "
@@ -54,7 +56,7 @@ class RawRows:
         found = []
         for number, wanted in groupby(sorted(set(places)), key=lambda place: place[0]):
             rows = [row for _, row in wanted]
-            with closing(self._open(number)) as file:
+            with self._open(number) as file:
                 for start, batch in file.batches():
                     here = [row for row in rows if start <= row < start + batch.num_rows]
                     if here:
@@ -64,10 +66,12 @@ class RawRows:
                         break
         return pa.Table.from_batches(found or [_placed(0, [], pa.RecordBatch.from_pylist([], schema=self.schema))])
 
-    def _open(self, number: int) -> ParquetRows:
+    @contextmanager
+    def _open(self, number: int) -> Iterator[ParquetRows]:
         file = self._replay.files[number]
         then = written_columns(self._replay.chain_columns.links[file.link.batch_id].schema)
-        return ParquetRows.by_name(file.path, then, _BATCH_BYTES)
+        with self._replay.near.lend([file.path]) as (path,), closing(ParquetRows.by_name(path, then, _BATCH_BYTES)) as rows:
+            yield rows
 
     def _taken(self, batch: pa.RecordBatch, places: pa.Array, graves: pa.Array | None) -> pa.RecordBatch:
         import pyarrow.compute as pc
@@ -85,7 +89,8 @@ class RawRows:
         """Return the housekeeping of a file of tombstones, which is the same in all its rows."""
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(self._replay.files[number].path) as file:
+        lent = self._replay.near.lend([self._replay.files[number].path])
+        with lent as (path,), pq.ParquetFile(path) as file:
             told = next(file.iter_batches(1, columns=list(INGEST_TYPES))).to_pylist()[0]
         return {**told, DELETED_AT: told[LOADED_AT_COLUMN]}
 

@@ -10,14 +10,16 @@ from ingestion_runtime.provenance.findings import Finding, Kind
 from ingestion_runtime.provenance.wording import spell_slice
 
 
-def check_records(chain: Chain, receipt: Receipt) -> tuple[Finding, ...]:
-    """Return where the records of a published table contradict each other, or something is missing among them."""
+def check_records(chain: Chain, receipt: Receipt | None) -> tuple[Finding, ...]:
+    """Return where the records of a table contradict each other, or something is missing among them; without a ``receipt``
+    for batches that go into raw alone."""
     return (
         *_find_missing(chain),
-        *_find_beyond(chain, receipt),
+        *_find_altered(chain, receipt),
+        *(() if receipt is None else _find_beyond(chain, receipt)),
         *(finding for link in (*chain.earlier, *chain.links) for finding in _find_in(link)),
         *_find_between(chain),
-        *_find_in_receipt(chain, receipt),
+        *(() if receipt is None else _find_in_receipt(chain, receipt)),
     )
 
 
@@ -28,10 +30,27 @@ def _find_missing(chain: Chain) -> Iterator[Finding]:
             message = f"the records of batch {lost.batch_id} cannot be read: {lost.reason}"
             yield Finding(Kind.MANIFEST_UNREADABLE, message, batch=lost.batch_id, file=lost.directory)
     known = {lost.batch_id for lost in chain.unreadable}
+    for copy in chain.misplaced:
+        yield Finding(Kind.RECORDS_DISAGREE, str(copy), batch=copy.batch_id, file=copy.directory)
     for gap in chain.gaps:
         if gap.batch_id not in known:
             message = f"raw has no batch {gap.batch_id}, although {gap.named_by} names it: what it brought has no proof"
             yield Finding(Kind.BATCH_MISSING, message, batch=gap.batch_id)
+
+
+def _find_altered(chain: Chain, receipt: Receipt | None) -> Iterator[Finding]:
+    """Yield manifests that are not those of the publish, and a note of those of which it cannot be told."""
+    for altered in chain.altered:
+        link = altered.link
+        yield Finding(Kind.MANIFEST_CHANGED, str(altered), batch=link.batch_id, file=link.raw.directory)
+    if chain.unproven and not chain.gaps and receipt is not None:
+        last = chain.unproven[-1]
+        message = (
+            f"no digest is known of the manifests up to batch {last.batch_id} ({len(chain.unproven)} of {len(chain.links)}):"
+            " a version published them that took none, so a raw file that was changed together with its manifest is found by"
+            " the rows alone"
+        )
+        yield Finding(Kind.NOTE, message, batch=last.batch_id)
 
 
 def _find_beyond(chain: Chain, receipt: Receipt) -> Iterator[Finding]:
@@ -47,9 +66,6 @@ def _find_beyond(chain: Chain, receipt: Receipt) -> Iterator[Finding]:
 
 def _find_in(link: Link) -> Iterator[Finding]:
     batch, mark = link.batch, link.mark
-    named = f"load_date={batch.load_date.isoformat()}/batch={batch.id}"
-    if not link.raw.directory.endswith(f"/{named}"):
-        yield _disagree(link, f"its manifest is that of {named}")
     if mark is None:
         message = f"batch {batch.id} has no marker that it was published; what followed it, or the receipt, says so"
         yield Finding(Kind.NOTE, message, batch=batch.id, file=link.raw.directory)
@@ -59,6 +75,9 @@ def _find_in(link: Link) -> Iterator[Finding]:
             f"its marker names batch {mark.batch_id}, number {mark.sequence} of {mark.load_date}; its manifest"
             f" {batch.id}, number {batch.sequence} of {batch.load_date}",
         )
+    elif mark.previous != batch.base:
+        said = f"the batch before it is {_told(mark.previous)} by its marker and {_told(batch.base)} by its manifest"
+        yield _disagree(link, said)
     windows = [piece for piece in batch.plan.slices if piece.window is not None and piece.keys is None]
     for before, after in pairwise(windows):
         if before.window and after.window and before.window.high != after.window.low:

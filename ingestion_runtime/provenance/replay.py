@@ -35,6 +35,7 @@ from ingestion_runtime.model.target import Payload
 from ingestion_runtime.provenance.chain import Chain, Link, slice_ordinal
 from ingestion_runtime.provenance.columns import ChainColumns, chain_columns
 from ingestion_runtime.tools.local_sql import quote
+from ingestion_runtime.tools.nearby import NearFiles
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -76,18 +77,21 @@ class Replay:
         table: TableSpec,
         schema: Schema | None,
         chain: Chain,
+        near: NearFiles,
         skip: Collection[str] = (),
     ) -> None:
-        """``schema`` is the table's (None: it is gone, or a directory); files in ``skip`` (paths) are not read.
+        """``schema`` is the table's (None: it is gone, or a directory); ``near`` lends the files that are not on a local
+        disk, those of one batch at a time; files in ``skip`` (paths) are not read.
 
         Raises UnprovableError for a chain that does not say what the table must hold.
         """
         self._sql = sql
         self._table = table
         self._links = chain.links
+        self.near = near
         self._skip = frozenset(skip)
         soft = table.deletes is Deletes.SOFT and any(link.raw.manifest.tombstones for link in chain.links)
-        self._chain_columns = chain_columns(chain.links, schema, marks=soft)
+        self._chain_columns = chain_columns(chain.links, schema, near, marks=soft, since=chain.since)
         self.files = tuple(_files(chain.links))
         self._places = {file.path: place for place, file in enumerate(self.files)}
         _refuse_kept(table, chain.links, self._chain_columns)
@@ -161,16 +165,25 @@ class Replay:
     def _insert(self, into: str, link: Link, rest: str) -> None:
         """Insert a batch's rows, of each key the newest."""
         files = self._readable(link, tombstones=False)
-        if not files:
-            return
+        # Only a table that is merged into keeps the newest row of each key, and has to see all rows of a batch for it;
+        # elsewhere none repeats.
+        merged = link.batch.mode == "scd1"
+        sizes = {link.path(file): file.size for file in link.raw.manifest.files}
+        for piece in [files] if merged and files else self.near.portions((path, sizes[path]) for path in files):
+            with self.near.lend(piece) as here:
+                self._insert_files(into, link, rest, piece, here, merged=merged)
+
+    def _insert_files(
+        self, into: str, link: Link, rest: str, files: Sequence[str], here: tuple[str, ...], *, merged: bool
+    ) -> None:
+        """Insert the rows of some files of a batch, which lie ``here``; ``merged``: of each key the newest."""
         schema = self._chain_columns.links[link.batch_id].schema
         names = [field.name for field in link.raw.manifest.fields]
-        payload = Payload(tuple(files), pa.schema([pa.field(name, pa.null()) for name in names]), link.raw.manifest.rows)
-        staged = StagedRows(self._sql, payload, schema, self._table)
-        # Only a table that is merged into keeps the newest row of each key; elsewhere none repeats.
-        counts = staged.count() if link.batch.mode == "scd1" else Counts(0, 0, 0)
         marks = [then.name for then, now in self._columns_of(link) if now.name == DELETED_AT and then.name in names]
         marked = f"{quote(marks[0])} IS NOT NULL" if marks else "false"
+        payload = Payload(here, pa.schema([pa.field(name, pa.null()) for name in names]), link.raw.manifest.rows)
+        staged = StagedRows(self._sql, payload, schema, self._table)
+        counts = staged.count() if merged else Counts(0, 0, 0)
         self._sql.execute(
             f"INSERT INTO {into} SELECT {self._key(schema)}, CAST({self._row(link)} AS UUID), "
             f"{self._file(files)}, {STAGED_ROW}, {rest} "
@@ -187,8 +200,9 @@ class Replay:
         read = [f"{staged_value(name, kinds[name], keys)} AS {quote(name)}" for name in self._table.primary_keys]
         hard = "true" if self._removes(link) else "false"
         told = f"{self._key(self.schema)}, NULL, {self._file(files)}, {STAGED_ROW}, {number}, true, {hard}, false"
-        rows = f"SELECT {', '.join([*read, *staged_place()])} {staged_source(files)}"
-        self._sql.execute(f"INSERT INTO {_EVENTS} SELECT DISTINCT ON (1) {told} FROM ({rows})")
+        with self.near.lend(files) as here:
+            rows = f"SELECT {', '.join([*read, *staged_place()])} {staged_source(here)}"
+            self._sql.execute(f"INSERT INTO {_EVENTS} SELECT DISTINCT ON (1) {told} FROM ({rows})")
 
     def _removes(self, link: Link) -> bool:
         """Whether a batch's tombstones removed rows; else they marked them."""

@@ -55,6 +55,11 @@ class Doubts:
         self._spoilt = {origin.label: origin for path, link in owned if (origin := origin_of(link, path)).piece}
         lacking = [Origin(link.raw.directory, link, piece) for link in chain.links for piece in lacking_slices(link)]
         self._spoilt |= {origin.label: origin for origin in lacking}
+        self._graves = {
+            origin_of(link, link.path(file)).label: link.sequence
+            for link in chain.links
+            for file in link.raw.manifest.tombstones
+        }
         self._missing = {gap.batch_id for gap in chain.gaps}
         # A missing batch may have deleted whatever stood before it.
         buried = [link.sequence for path, link in owned if _is_tombstone(link, path)]
@@ -63,8 +68,9 @@ class Doubts:
             (origin for origin in self._spoilt.values() if chain.links and origin.link is chain.links[0]), None
         )
 
-    def about(self, standing: Standing) -> Origin | str | None:
-        """Return on what a row of the table rests that nobody can vouch for: a slice, or a batch that is missing."""
+    def about(self, standing: Standing, *, known: bool) -> Origin | str | None:
+        """Return on what a row of the table rests that nobody can vouch for: a slice, or a batch that is missing. ``known``:
+        raw says which row has to stand there."""
         label = standing.slice or ""
         if label in self._spoilt:
             return self._spoilt[label]
@@ -72,7 +78,15 @@ class Doubts:
         if batch in self._missing:
             return batch
         # A batch that was rebuilt from raw keeps what its rows said before: they do not name its own slices.
-        return self._start if self._start is not None and batch not in self._known else None
+        if self._start is not None and batch not in self._known:
+            return self._start
+        return None if known else self._brought(standing)
+
+    def _brought(self, standing: Standing) -> Origin | None:
+        """Return on which spoilt slice a row may rest that is marked as deleted: it names the slice that marked it, and no
+        longer the one that brought it."""
+        marked = self._graves.get(standing.slice or "", -1)
+        return next((origin for origin in self._spoilt.values() if origin.link.sequence <= marked), None)
 
     def may_be_deleted(self, sequence: int) -> bool:
         """Whether a row of a batch with that number may have been deleted by something that cannot be read any more."""
@@ -132,7 +146,7 @@ class RowFindings:
         wanted, standing = difference.wanted, difference.standing
         origin = None if wanted is None else self._origins[wanted.file]
         if standing is not None:
-            doubt = self._doubts.about(standing)
+            doubt = self._doubts.about(standing, known=wanted is not None)
             if isinstance(doubt, Origin):
                 return self._of(Kind.UNPROVEN, doubt.path, Group(Kind.UNPROVEN, doubt))
             if doubt is not None:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ingestion_runtime.provenance.findings import Finding, Kind, ProofStatus, RowExample, TableProof
+from ingestion_runtime.telling import counted, open_console, say, visible
 
 _STYLES: Final = {
     ProofStatus.PROVEN: "green",
@@ -23,34 +24,33 @@ _MOST_FINDINGS: Final = 20
 
 def print_proofs(proofs: Sequence[TableProof]) -> None:
     """Print a line for each table, what was found under it, and a line for all of them."""
-    console = Console(stderr=True, emoji=False, markup=False, highlight=False)
-    width = max((len(_visible(proof.table)) for proof in proofs), default=0)
+    console = open_console()
+    width = max((len(visible(proof.table)) for proof in proofs), default=0)
     for proof in proofs:
         _print_proof(console, proof, width)
     counts = [(status, sum(proof.status is status for proof in proofs)) for status in ProofStatus]
     told = ", ".join(f"{count} {_word(status)}" for status, count in counts if count)
-    tables = "1 table" if len(proofs) == 1 else f"{len(proofs)} tables"
-    _say(console, Text(f"{tables}: {told or 'none'}. Nothing was changed, no source was asked."))
+    say(console, Text(f"{counted(len(proofs), 'table')}: {told or 'none'}. Nothing was changed, no source was asked."))
 
 
 def _print_proof(console: Console, proof: TableProof, width: int) -> None:
-    line = Text.assemble((f"{_visible(proof.table):<{width}}", "bold"), "  ")
+    line = Text.assemble((f"{visible(proof.table):<{width}}", "bold"), "  ")
     line.append(f"{_word(proof.status):<7}", _STYLES[proof.status])
     line.append(f"  {', '.join(_facts(proof))}")
-    _say(console, line)
+    say(console, line)
     for finding in proof.findings[:_MOST_FINDINGS]:
         style = "bold red" if finding.breaks else "yellow"
-        _say(console, Text.assemble((f"  {finding.kind.value:<19} ", style), _visible(finding.message)))
+        say(console, Text.assemble((f"  {finding.kind.value:<19} ", style), visible(finding.message)))
         for words in _details(finding):
-            _say(console, Text(f"  {'':<19}   {_visible(words)}", "dim"))
+            say(console, Text(f"  {'':<19}   {visible(words)}", "dim"))
     if len(proof.findings) > _MOST_FINDINGS:
-        _say(console, Text(f"  and {len(proof.findings) - _MOST_FINDINGS} more: --output json has them all", "dim"))
+        say(console, Text(f"  and {len(proof.findings) - _MOST_FINDINGS} more: --output json has them all", "dim"))
     for hindrance in proof.unseen:
-        _say(console, Text.assemble(("  not looked at       ", "yellow"), _visible(hindrance.reason)))
+        say(console, Text.assemble(("  not looked at       ", "yellow"), visible(hindrance.reason)))
     if proof.error is not None:
-        _say(
+        say(
             console,
-            Text.assemble(("  stopped by          ", "bold red"), f"{proof.error.type} {_visible(proof.error.message)}"),
+            Text.assemble(("  stopped by          ", "bold red"), f"{proof.error.type} {visible(proof.error.message)}"),
         )
 
 
@@ -61,11 +61,11 @@ def _facts(proof: TableProof) -> Iterator[str]:
         yield "nothing was published so far"
         return
     if proof.rows is not None:
-        yield _count(proof.rows, "row")
-    yield _count(proof.batches, "batch", "batches")
-    yield f"{_count(proof.files, 'raw file')} ({_size(proof.bytes)})"
+        yield counted(proof.rows, "row")
+    yield counted(proof.batches, "batch", "batches")
+    yield f"{counted(proof.files, 'raw file')} ({_size(proof.bytes)})"
     if proof.watermark is not None:
-        yield f"up to {_visible(proof.watermark)}"
+        yield f"up to {visible(proof.watermark)}"
     yield f"{proof.seconds:.1f} s"
 
 
@@ -95,10 +95,6 @@ def _value(value: str | None) -> str:
     return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}... ({len(value):,} characters)"
 
 
-def _count(count: int, one: str, many: str = "") -> str:
-    return f"1 {one}" if count == 1 else f"{count:,} {many or one + 's'}"
-
-
 def _size(count: int) -> str:
     size, unit = float(count), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
@@ -110,14 +106,3 @@ def _size(count: int) -> str:
 
 def _word(status: ProofStatus) -> str:
     return _WORDS.get(status, status.value)
-
-
-def _visible(text: str) -> str:
-    """Return text on one line, without what would move a terminal's cursor."""
-    plain = " ".join(text.split())
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in plain)
-
-
-def _say(console: Console, text: Text) -> None:
-    # Sentences are left to the terminal to wrap: in a log, or in a pipe to grep, each is one line.
-    console.print(text, soft_wrap=True)

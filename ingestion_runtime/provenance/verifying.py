@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingestion_runtime.endpoints.factory import EndpointFactory, Endpoints, engine_facts
-from ingestion_runtime.model.errors import IngestionError, InterruptedRunError, TransientError
+from ingestion_runtime.endpoints.factory import EndpointFactory, Endpoints
+from ingestion_runtime.model.digest import reading
+from ingestion_runtime.model.errors import IngestionError, InterruptedRunError, LostFileError, TransientError
 from ingestion_runtime.model.privacy import Privacy
-from ingestion_runtime.model.spec import Configuration, TableSpec, reading
+from ingestion_runtime.model.spec import Configuration, TableSpec
 from ingestion_runtime.model.target import TargetHead
 from ingestion_runtime.provenance.chain import Chain, read_chain
 from ingestion_runtime.provenance.findings import Finding, Hindrance, Kind, ProofStatus, TableProof, judge, stopped
+from ingestion_runtime.provenance.merging import merged_otherwise
 from ingestion_runtime.provenance.raw_files import FileCheck, RawFiles
 from ingestion_runtime.provenance.records import check_records
 from ingestion_runtime.tools.files import Files, LocalFiles, PlacedFiles
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 _LOOKS = 3
 _MOST_HASHERS = 8
 _INTERRUPT_SECONDS = 0.1
-# Settings by which batches become rows: which of them share a key, and which of these is the newest.
-_MERGING = ("primary_keys", "incremental_column", "incr_col_type")
 
 #: Names what a table's proof raised.
 Classify = Callable[[Exception, str], IngestionError]
@@ -86,7 +85,7 @@ def verify(
 def _open_tool(configuration: Configuration, session: "SparkSession | None") -> SparkTool:
     """Return a tool that starts Spark when HDFS is touched."""
     runtime = configuration.runtime
-    logs = Path(runtime.logging.event_sink or Path(runtime.state_database).parent / "logs")
+    logs = runtime.log_folder
     jars = JarCache(default_cache_directory()).ensure
     return SparkTool.from_config(runtime, require_java, jars, logs / f"spark-verify-{os.getpid()}.log", adopted=session)
 
@@ -169,15 +168,17 @@ class Proving:
         )
 
     def _look(self, table: TableSpec, endpoints: Endpoints, head: TargetHead | None) -> TableProof:
-        receipt = head.receipt if head else None
+        published = self._configuration.publishes(table)
+        receipt = head.receipt if head and published else None
         chain = read_chain(endpoints.raw, receipt)
         proof = TableProof(table.name, table.mode, ProofStatus.NO_DATA, batches=len(chain.earlier) + len(chain.links))
-        findings = list(_find_damage(head, chain))
-        if receipt is None and not findings:
+        findings = list(_find_damage(head, chain)) if published else []
+        if receipt is None and not findings and (published or not (chain.links or chain.unreadable)):
             return proof
         if receipt is not None:
             mark = receipt.watermark.literal if receipt.watermark else None
             proof = replace(proof, batch=receipt.batch_id, sequence=receipt.sequence, watermark=mark)
+        if receipt is not None or not published:
             findings += check_records(chain, receipt)
         self._check_interrupted(table)
         forgets = table.maintenance.raw_days is not None
@@ -202,8 +203,8 @@ class Proving:
         self, table: TableSpec, head: TargetHead | None, chain: Chain, checked: FileCheck
     ) -> tuple[int | None, tuple[Finding, ...], tuple[Hindrance, ...]]:
         """Return how many rows the batches add up to, what was found, and why something was not looked at."""
-        if not self._wishes.rows:
-            return None, (), (Hindrance("rows were not compared (--files-only)", wished=True),)
+        if reason := self._wished_away(table):
+            return None, (), (Hindrance(reason, wished=True),)
         if head is None or head.snapshot is None or not chain.links:
             return None, (), ()
         if reason := self._out_of_sight(table, head):
@@ -212,29 +213,35 @@ class Proving:
         from ingestion_runtime.provenance.proving import RowProver
         from ingestion_runtime.provenance.testimony import check_testimonies
 
-        try:
-            published = self._factory.build_published(table, head.snapshot)
-        except UnfitSnapshot as unfit:
-            return None, (), (Hindrance(f"its rows can be read by Spark only: {unfit.reason}"),)
-        except IngestionError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a reader of Avro makes of bytes that are none
-            words = (str(error).strip() or type(error).__name__).splitlines()[0]
-            return None, (Finding(Kind.TABLE_DAMAGED, f"the table's own lists of its files cannot be read: {words}"),), ()
-        damaged = sorted(checked.damaged)
-        said = check_testimonies(self._session, (*chain.earlier, *chain.links), checked.aside, damaged)
-        proof = RowProver(self._session, self._wishes.examples).prove(table, published, chain, damaged)
-        return proof.rows, (*said, *proof.findings), proof.unseen
+        with self._factory.near_files() as near:
+            try:
+                published = self._factory.build_published(table, head.snapshot, near)
+            except UnfitSnapshot as unfit:
+                return None, (), (Hindrance(f"its rows can be read by Spark only: {unfit.reason}"),)
+            except LostFileError as error:
+                return None, (Finding(Kind.TABLE_DAMAGED, error.message),), ()
+            damaged = sorted(checked.damaged)
+            said = check_testimonies(self._session, (*chain.earlier, *chain.links), checked.aside, damaged, near)
+            proof = RowProver(self._session, near, self._wishes.examples).prove(table, published, chain, damaged)
+            return proof.rows, (*said, *proof.findings), proof.unseen
+
+    def _wished_away(self, table: TableSpec) -> str | None:
+        """Return why rows are not to be compared; None where they are."""
+        if not self._wishes.rows:
+            return "rows were not compared (--files-only)"
+        return (
+            None
+            if self._configuration.publishes(table)
+            else "its batches go into raw alone (finalize_full_refresh is false)"
+        )
 
     def _out_of_sight(self, table: TableSpec, head: TargetHead) -> str | None:
         """Return why nobody can tell here what the batches add up to; None where that can be told."""
-        if far := engine_facts(self._configuration, table, None).far:
-            return f"rows are compared in this process only, and these are on HDFS: {', '.join(far)}"
         # Without the marks of masks, whose salt is not needed.
         plain = replace(table, privacy=Privacy())
         now = dict(reading(plain, self._configuration.connection(table.connection)))
         former = dict(head.receipt.reading) if head.receipt else {}
-        changed = [name for name in _MERGING if former.get(name, now[name]) != now[name]]
+        changed = merged_otherwise(former, now)
         return f"its rows were merged by other settings than those of now: {', '.join(changed)}" if changed else None
 
     def _check_interrupted(self, table: TableSpec) -> None:

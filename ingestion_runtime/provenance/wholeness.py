@@ -15,13 +15,15 @@ def require_whole(table: TableSpec, chain: Chain) -> Link:
     found = [f"raw lacks {gap}" for gap in chain.gaps]
     missing = {gap.batch_id for gap in chain.gaps}
     found += [f"{spoilt}" for spoilt in chain.unreadable if spoilt.published or spoilt.batch_id in missing]
+    found += [str(moved) for moved in chain.misplaced if moved.batch_id in missing]
+    found += [str(altered) for altered in chain.altered if altered.link in chain.links]
     found += [f"batch {rival.batch_id} may be the last one as well, of another table of that name" for rival in chain.rivals]
     last = chain.last
     if found or last is None:
         raise TerminalError(
             f"{table.name}: raw does not tell what the table must hold: {'; '.join(found)}.",
-            remedy="Restore what is missing (or move the batches of a former table away), or replace the table from the"
-            f" source with --reload {table.name}.",
+            remedy="Restore what is missing or was changed (or move the batches of a former table away), or replace the"
+            f" table from the source with --reload {table.name}.",
             table=table.name,
             findings=tuple(found),
         )

@@ -41,8 +41,9 @@ class SliceProver:
         differ = _differ(said, found)
         raise RefusedBatchError(
             f"{self._table.name}: what was staged for slice {piece.ordinal} is not what the source has: {differ}.",
-            remedy="Nothing was published. Something changed rows between the source and the staged files; run again, and if"
-            " this stays, report it with the source's and the driver's version.",
+            remedy="Nothing was published. Something changed rows between the source and the staged files, or a view or"
+            " query gives another value each time it is asked: for such a table leave before_publish out. Else run again,"
+            " and if this stays, report it with the source's and the driver's version.",
             table=self._table.name,
             slice=piece.ordinal,
             source_rows=said.rows,

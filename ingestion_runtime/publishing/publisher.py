@@ -60,10 +60,11 @@ class Publisher:
         """Return the ids of columns in the target; see ``TargetTable.field_ids``."""
         return self._target.field_ids(schema, renamed)
 
-    def publish(self, batch: Batch, payload: Payload, land: Callable[[], object]) -> Publication:
+    def publish(self, batch: Batch, payload: Payload, land: Callable[[], str]) -> Publication:
         """Make the payload visible with its receipt, or leave everything as it was.
 
-        ``land`` puts the files into raw; it is called after the audit and before the commit, and may be called again.
+        ``land`` puts the files into raw and returns the digest of their manifest; it is called after the audit and before
+        the commit, and may be called again.
         Raises TerminalError when the audit refuses, StaleMainError when the table is not what its receipt describes,
         TransientError when another run published or holds a higher fence, OutcomeUnknownError when the answer was lost.
         """
@@ -86,7 +87,7 @@ class Publisher:
         )
 
     def _attempt(
-        self, batch: Batch, payload: Payload, head: TargetHead, land: Callable[[], object], watch: "_Stopwatch"
+        self, batch: Batch, payload: Payload, head: TargetHead, land: Callable[[], str], watch: "_Stopwatch"
     ) -> Publication:
         if payload.files or payload.deleted:
             written = self._target.write(batch, uuid.uuid4().hex[:8], payload, head)
@@ -103,10 +104,10 @@ class Publisher:
                 publication = self._leave_as_it_was(batch, head, written)
                 self._tell(batch, publication, watch)
                 return publication
-            land()
+            manifest = land()
             watch.lap("land")
             self._failpoints.hit("before-publish", self._table)
-            publication = self._commit(batch, payload, head, written)
+            publication = self._commit(batch, payload, head, written, manifest)
         except (OutcomeUnknownError, PublishRaceError):
             raise
         except IngestionError:
@@ -133,12 +134,12 @@ class Publisher:
             )
         )
 
-    def _commit(self, batch: Batch, payload: Payload, head: TargetHead, written: Written) -> Publication:
+    def _commit(self, batch: Batch, payload: Payload, head: TargetHead, written: Written, manifest: str) -> Publication:
         if not written.changed and written.base is not None:
             # The watermark moves over rows that changed nothing, or the source's keys were found to be others and none is
             # to be deleted: a new receipt on the old snapshot.
             written = dataclasses.replace(written, snapshot=written.base)
-        receipt = self._receipt(batch, payload, head, written)
+        receipt = self._receipt(batch, payload, head, written, manifest)
         try:
             location = self._target.publish(batch.base, written, receipt)
         except PublishRaceError:
@@ -176,7 +177,7 @@ class Publisher:
         if head is not None:
             require_base(batch, head, self._fence(), self._table)
 
-    def _receipt(self, batch: Batch, payload: Payload, head: TargetHead, written: Written) -> Receipt:
+    def _receipt(self, batch: Batch, payload: Payload, head: TargetHead, written: Written, manifest: str) -> Receipt:
         return Receipt(
             batch_id=batch.id,
             sequence=batch.sequence,
@@ -193,6 +194,7 @@ class Publisher:
             rows=written.rows,
             reading=self._reading,
             keys=payload.keys,
+            manifest=manifest,
         )
 
     def _find_out(self, receipt: Receipt, error: Exception) -> str:

@@ -111,14 +111,14 @@ class LakeSink:
         """Publish a landed batch as the whole table."""
         files = tuple(f"{raw.directory}/{file.path}" for file in raw.manifest.files)
         payload = self._payload(files, raw.manifest.rows, raw.manifest.fields)
-        return self._publisher.publish(batch, replace(payload, replaces=True), land=lambda: None)
+        return self._publisher.publish(batch, replace(payload, replaces=True), land=lambda: raw.digest)
 
     def commit_incremental(self, batch: Batch, staged: tuple[StagedSlice, ...]) -> Publication:
         """Merge or add the staged slices on a branch, audit, land raw, publish."""
         self._require_one_schema(staged)
         again = sum(piece.manifest.rows for piece in staged if batch.plan.asked or piece.manifest.slice.reread)
         payload = replace(self._incremental(staged), replaces=batch.write is WriteMode.REPLACE, again=again)
-        publication = self._publisher.publish(batch, payload, land=lambda: self.write_raw(batch, staged))
+        publication = self._publisher.publish(batch, payload, land=lambda: self.write_raw(batch, staged).digest)
         if not publication.changed:
             # Nothing lands in raw for such a batch, but rows that were set aside must not vanish with its staging.
             self._raw.set_aside(batch, staged)
@@ -128,7 +128,7 @@ class LakeSink:
     def replace_table(self, batch: Batch, staged: tuple[StagedSlice, ...], keys: KeyFingerprint | None) -> Publication:
         """Publish the staged slices as the whole table; ``keys`` are what the receipt shall remember of the source's."""
         payload = replace(self._incremental(staged), replaces=True, keys=keys)
-        return self._publisher.publish(batch, payload, land=lambda: self.write_raw(batch, staged))
+        return self._publisher.publish(batch, payload, land=lambda: self.write_raw(batch, staged).digest)
 
     def close(self, batch: Batch, publication: Publication | None) -> None:
         """Mark the raw batch as what it became."""

@@ -56,23 +56,37 @@ class _Found:
         return self.listed
 
 
-def bisect(source: ComparedRows, target: ComparedRows, basis: Basis, most: int, *, show_values: bool) -> Bisection:
-    """Return the keys that differ: all of them counted, and at most ``most`` listed.
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """The largest buckets: of those that differ the rows that both sides have in each, and the rows of all buckets."""
+
+    differing: Mapping[str, int]
+    rows: int
+
+
+def look(source: ComparedRows, target: ComparedRows) -> FirstLook:
+    """Compare the largest buckets: one scan of each side, and no row is moved."""
+    ours, theirs = ask_both(source, target, lambda side: side.buckets(_FIRST))
+    rows = sum(b.rows for b in ours.values()) + sum(b.rows for b in theirs.values())
+    return FirstLook(_differing(ours, theirs), rows)
+
+
+def bisect(
+    source: ComparedRows, target: ComparedRows, basis: Basis, most: int, first: FirstLook, *, show_values: bool
+) -> Bisection:
+    """Return the keys that differ: all of them counted, and at most ``most`` listed. ``first`` is what ``look`` returned.
 
     For at most ``EXPLAINED`` of the listed ones that changed it is said in which columns, and how; the values themselves
     only with ``show_values``. Rows with a NULL in the key belong to no bucket and take no part.
     """
-    ours, theirs = ask_both(source, target, lambda side: side.buckets(_FIRST))
-    rows = sum(b.rows for b in ours.values()) + sum(b.rows for b in theirs.values())
-    sizes = _divide(source, target, _differing(ours, theirs))
+    sizes = _divide(source, target, first.differing)
     found = _Found(most)
     for within in _rounds(sizes):
         _compare(*ask_both(source, target, partial(_gather, within)), found)
     listed = found.settled()
     explained = _explain(source, target, basis.columns, listed, show_values=show_values)
     keys = tuple(KeyDifference(_readable(basis.keys, d.key), d.fault, explained.get(key_hash, ())) for key_hash, d in listed)
-    moved = found.moved + 2 * len(explained)
-    return Bisection(tuple((fault, found.counts[fault]) for fault in KeyFault), keys, moved, rows)
+    return Bisection(tuple((fault, found.counts[fault]) for fault in KeyFault), keys, found.moved, first.rows)
 
 
 def _differing(ours: Mapping[str, RowBucket], theirs: Mapping[str, RowBucket]) -> dict[str, int]:
@@ -85,7 +99,7 @@ def _differing(ours: Mapping[str, RowBucket], theirs: Mapping[str, RowBucket]) -
     return found
 
 
-def _divide(source: ComparedRows, target: ComparedRows, sizes: dict[str, int]) -> dict[str, int]:
+def _divide(source: ComparedRows, target: ComparedRows, sizes: Mapping[str, int]) -> Mapping[str, int]:
     """Divide the differing buckets until they are small, where that spares more than it costs."""
     digits = _FIRST
     while sizes and digits < _MOST_DIGITS:

@@ -1,6 +1,6 @@
 """The checks: each asks both sides one thing and says what it found. None moves rows but ``bisect``, and that few."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -11,17 +11,18 @@ from ingestion_runtime.model.cursor import CursorType
 from ingestion_runtime.model.errors import ConfigError
 from ingestion_runtime.model.reconciliation import Check, GroupColumn, Threshold, TimeUnit
 from ingestion_runtime.model.spec import NullKeys, TableSpec
-from ingestion_runtime.reconciliation.bisection import bisect
+from ingestion_runtime.reconciliation.bisection import FirstLook, bisect, look
 from ingestion_runtime.reconciliation.both import ask_both
 from ingestion_runtime.reconciliation.columns import Pairing
+from ingestion_runtime.reconciliation.manners import readable
 from ingestion_runtime.reconciliation.report import (
     Bisection,
     Finding,
     GroupDifference,
     KeyFault,
     Status,
-    counted,
 )
+from ingestion_runtime.telling import counted
 
 T = TypeVar("T")
 
@@ -58,6 +59,8 @@ class Comparison:
     show_values: bool = False
     _bisection: Bisection | None = field(default=None, init=False)
     _rows: tuple[int, int] | None = field(default=None, init=False)
+    _first: FirstLook | None = field(default=None, init=False)
+    _sums: tuple[Checksum, Checksum] | None = field(default=None, init=False)
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -70,15 +73,35 @@ class Comparison:
         """Return the answers of source and target."""
         return ask_both(self.source, self.target, question)
 
+    @property
+    def sums(self) -> tuple[Checksum, Checksum]:
+        """The checksums of source and target; asked once."""
+        if self._sums is None:
+            self._sums = self.ask(lambda side: side.checksum())
+        return self._sums
+
+    @property
+    def first(self) -> FirstLook:
+        """Which of the largest buckets of keys differ; looked for once. For tables with a key."""
+        if self._first is None:
+            self._first = look(self.source, self.target)
+        return self._first
+
     def bisection(self) -> Bisection:
         """Return which keys differ; looked for once. Raises SkippedError for a table without a key."""
         if self.pairing.keyless is not None:
             raise SkippedError(self.pairing.keyless)
         if self._bisection is None:
-            self._bisection = bisect(
-                self.source, self.target, self.pairing.basis, self.most_keys, show_values=self.show_values
-            )
+            self._bisection = self._bisect()
         return self._bisection
+
+    def _bisect(self) -> Bisection:
+        if self._sums is not None and self._sums[0] == self._sums[1]:
+            # It is known already, with 88 bits where a bucket has 44: the checksum is of whole rows, their keys included.
+            nothing = tuple((fault, 0) for fault in KeyFault)
+            return Bisection(nothing, (), moved=0, rows=sum(side.rows for side in self._sums))
+        basis, first = self.pairing.basis, self.first
+        return bisect(self.source, self.target, basis, self.most_keys, first, show_values=self.show_values)
 
     def make(self, check: Check) -> Finding:
         """Make a check. Raises SkippedError, ConfigError for what it was asked wrongly, and what the sides raise."""
@@ -110,10 +133,16 @@ def _group_count(comparison: Comparison) -> Finding:
         target=len(theirs),
         difference=max(fewer, more),
         detail=f"{len(differing):,} of {len(ours.keys() | theirs.keys()):,} groups differ" if differing else "",
-        groups=tuple(differing[:MOST_GROUPS]),
+        groups=tuple(_legible(group, groups) for group in differing[:MOST_GROUPS]),
         grouped_by=tuple(group.column.target for group in groups),
         differing=len(differing),
     )
+
+
+def _legible(found: GroupDifference, groups: Sequence[Grouping]) -> GroupDifference:
+    """Return a group with its values as people write them."""
+    kinds = [group.column.kind for group in groups]
+    return replace(found, values=tuple(readable(kind, value) for kind, value in zip(kinds, found.values, strict=True)))
 
 
 def _unequal(
@@ -191,7 +220,7 @@ def _tell(faults: KeyFaults, where: str) -> str:
 def _checksum(comparison: Comparison) -> Finding:
     if not comparison.pairing.basis.columns:
         raise SkippedError("no column can be compared")
-    ours, theirs = comparison.ask(lambda side: side.checksum())
+    ours, theirs = comparison.sums
     if ours == theirs:
         return Finding(ours.rows, theirs.rows)
     differing = _differing_columns(comparison)
@@ -200,8 +229,22 @@ def _checksum(comparison: Comparison) -> Finding:
 
 
 def _differing_columns(comparison: Comparison) -> list[str]:
-    ours, theirs = comparison.ask(lambda side: side.column_checksums())
+    within = _differing_buckets(comparison)
+    ours, theirs = comparison.ask(lambda side: side.column_checksums(within))
     return [column.target for column in comparison.pairing.basis.columns if ours[column.target] != theirs[column.target]]
+
+
+def _differing_buckets(comparison: Comparison) -> Collection[str] | None:
+    """Return the buckets of keys that hold the rows that differ, where that is less than half of all rows; None: all rows.
+
+    A hash of every value is dear: 1,000,000 rows of 17 columns in PostgreSQL, five of which differ, took 35 s of processor
+    time on both sides together when all were hashed column by column, 17 s so.
+    """
+    if comparison.pairing.keyless is not None:
+        return None
+    differing = comparison.first.differing
+    # None differs where all rows that do have a NULL in the key, and belong to no bucket.
+    return differing if differing and 2 * sum(differing.values()) < comparison.first.rows else None
 
 
 def _count_differing(comparison: Comparison, ours: Checksum, theirs: Checksum) -> int | None:

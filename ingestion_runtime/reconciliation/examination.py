@@ -1,7 +1,7 @@
 """One table compared: a target pinned where it stands, a source in one view as far as the target's receipt goes."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
@@ -9,8 +9,8 @@ from typing import Final
 from ingestion_runtime.events.event import Emitter
 from ingestion_runtime.events.types.reconciliation import ReconChecked, ReconDiffered
 from ingestion_runtime.model.batch import Receipt
-from ingestion_runtime.model.comparison import ComparableSource, LeftOut, Stand, TargetRows
-from ingestion_runtime.model.cursor import ReRead
+from ingestion_runtime.model.comparison import ComparableSource, LeftOut, Scope, Stand, TargetRows
+from ingestion_runtime.model.cursor import CursorType, ReRead
 from ingestion_runtime.model.errors import ConfigError, TerminalError, TransientError
 from ingestion_runtime.model.reconciliation import Check
 from ingestion_runtime.model.schema import TableSnapshot
@@ -76,28 +76,38 @@ class Examination:
         stand = self._sides.target.stand()
         if stand is None:
             raise TerminalError(
-                f"{self._table.name}: there is nothing to compare, because nothing was published yet.",
-                remedy="Run the table first.",
+                f"{self._table.name}: there is nothing to compare: nothing was published yet, or the table is gone.",
+                remedy="Run the table first; it says so where a table that was there is gone.",
                 table=self._table.name,
             )
         return stand
 
     def _compare(self, stand: Stand) -> TableReport:
         self._require_cursor(stand)
-        pairing = pair_columns(self._table, self._sides.source.columns(), stand.columns, self._sides.describe())
+        source = self._sides.source.columns(stand.columns)
+        pairing = pair_columns(self._table, source, stand.columns, self._sides.describe())
         with ExitStack() as stack:
             # The target is pinned before the source is looked at: what the source changed since lies above the watermark.
             view = stack.enter_context(self._sides.source.view(pairing.basis, stand.receipt, self._reread(stand)))
             left_out = view.left_out
             keys = view.left_out_keys() if pairing.basis.keys and _has_newer(left_out) else None
-            unsettled = view.scope.unsettled if self._table.mode == "append" else None
-            target = stack.enter_context(self._sides.target.view(stand, pairing.basis, keys, unsettled))
+            apart = tuple(self._apart(view.scope))
+            target = stack.enter_context(self._sides.target.view(stand, pairing.basis, keys, apart))
             most = self._table.reconciliation.max_keys if self._asked.most_keys is None else self._asked.most_keys
             comparison = Comparison(self._table, pairing, view.rows, target, most, show_values=self._asked.show_values)
             checks = tuple(
                 self._make(check, comparison) for check in self._asked.checks or self._table.reconciliation.checks
             )
         return self._told(stand, pairing, left_out, checks)
+
+    def _apart(self, scope: Scope) -> Iterator[ReRead]:
+        """Yield the sets of the target's rows that take no part by their cursor: what is looked at again, where no keys name
+        it; and what a window brought in from below the initial watermark, of which the source's rows take no part either."""
+        if self._table.mode == "append" and scope.unsettled is not None:
+            yield scope.unsettled
+        initial = self._table.initial_watermark
+        if self._table.mode != "full" and initial is not None and initial.type is not CursorType.TEXT:
+            yield ReRead(None, initial, nulls=False)
 
     def _reread(self, stand: Stand) -> ReRead | None:
         if self._table.mode == "full" or stand.receipt is None:
@@ -191,9 +201,11 @@ class Examination:
         return [name for name, value in receipt.reading if now.get(name, value) != value]
 
     def _why_extra(self) -> str:
+        read = self._table.source_filter is not None or self._table.query_sql is not None
+        gone = "deleted at the source, or no longer let through by filter or query," if read else "deleted at the source"
         if self._table.deletes is Deletes.IGNORE:
-            return "and not at the source: with deletes: ignore, rows that are deleted at the source stay in the target"
-        return "and not at the source: rows deleted since the last run are among them until the next one"
+            return f"and not at the source: with deletes: ignore, rows that are {gone} stay in the target"
+        return f"and not at the source: rows {gone} since the last run are among them until the next one"
 
 
 def _only_in_target(checks: Sequence[CheckResult]) -> str:

@@ -185,11 +185,6 @@ class Report:
     tables: tuple[TableReport, ...]
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, for people."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def exit_code(tables: Sequence[TableReport], *, fail_on_warn: bool) -> int:
     """Return what the reports mean for the process: the gravest of 0, 1, 2, 3 and, with ``fail_on_warn``, 5."""
     found = {code for table in tables for code in _codes(table, fail_on_warn=fail_on_warn)}

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -18,20 +18,19 @@ from ingestion_runtime.events.structured_log import StructuredLogSubscriber
 from ingestion_runtime.events.types.reconciliation import ReconDone, ReconFailed, ReconStarted
 from ingestion_runtime.metadata.cache import UnsavedSnapshots
 from ingestion_runtime.metadata.difference import follow
+from ingestion_runtime.model.digest import reading
 from ingestion_runtime.model.errors import IngestionError, InterruptedRunError
 from ingestion_runtime.model.privacy import Privacy
 from ingestion_runtime.model.reconciliation import Check
 from ingestion_runtime.model.schema import TableSnapshot
-from ingestion_runtime.model.spec import Configuration, Engine, TableSpec, reading
+from ingestion_runtime.model.spec import Configuration, Engine, TableSpec
 from ingestion_runtime.planning.reread import effective_lag
 from ingestion_runtime.reconciliation.examination import Asked, Examination, Sides
 from ingestion_runtime.reconciliation.report import Report, Status, TableReport, Trouble, exit_code
-from ingestion_runtime.tools.class_data import class_data_options
 from ingestion_runtime.tools.files import LocalFiles, PlacedFiles
 from ingestion_runtime.tools.hdfs import HdfsFiles, storage_fault
-from ingestion_runtime.tools.jars import JarCache, default_cache_directory
-from ingestion_runtime.tools.java import require_java
 from ingestion_runtime.tools.looking import looking_tool
+from ingestion_runtime.tools.own_spark import own_spark
 from ingestion_runtime.tools.spark import SparkTool
 
 if TYPE_CHECKING:
@@ -205,37 +204,26 @@ def _open(request: ReconRequest, environment: Mapping[str, str], stack: ExitStac
     if request.parallel is not None:
         runtime = replace(runtime, max_parallel_tables=request.parallel)  # by which the memory is shared out
     configuration = replace(request.configuration, runtime=runtime)
-    logs = Path(runtime.logging.event_sink or Path(runtime.state_database).parent / "logs")
+    logs = runtime.log_folder
     emitter = EventEmitter(request.run_id)
     if runtime.logging.emit_structured:
         name = f"{LOG_KIND}-{request.run_id}"
         log = StructuredLogSubscriber(logs, request.run_id, level=runtime.logging.level, name=name)
         stack.callback(log.close)
         emitter.subscribe(log)
-    tool = _tool(request, environment, logs, session, lambda: factory.prepare_catalog())  # noqa: PLW0108 - it comes later
+    if request.reader is Reader.SQLALCHEMY:
+        tool = looking_tool(runtime)
+    else:
+        tool = own_spark(
+            runtime,
+            logs / f"spark-{LOG_KIND}-{request.run_id}.log",
+            environment,
+            lambda: factory.prepare_catalog(),  # noqa: PLW0108 - the factory comes later
+            adopted=session,
+        )
     stack.callback(tool.stop)
     files = PlacedFiles(LocalFiles(), HdfsFiles(tool.session))
     factory = EndpointFactory(configuration, tool, files, read_only=True)
     stack.callback(factory.close)
     snapshots = UnsavedSnapshots(Path(configuration.metadata.cache_path), configuration.metadata.ttl_hours)
     return _Run(request, factory, tool, emitter, snapshots)
-
-
-def _tool(
-    request: ReconRequest,
-    environment: Mapping[str, str],
-    logs: Path,
-    session: "SparkSession | None",
-    catalog: Callable[[], tuple[tuple[str, str], ...]],
-) -> SparkTool:
-    if request.reader is Reader.SQLALCHEMY:
-        return looking_tool(request.configuration.runtime)
-    return SparkTool.from_config(
-        request.configuration.runtime,
-        require_java,
-        JarCache(default_cache_directory()).ensure,
-        logs / f"spark-{LOG_KIND}-{request.run_id}.log",
-        catalog=catalog,
-        class_data=class_data_options(default_cache_directory(), environment),
-        adopted=session,
-    )

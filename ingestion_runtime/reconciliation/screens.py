@@ -18,10 +18,9 @@ from ingestion_runtime.reconciliation.report import (
     Report,
     Status,
     TableReport,
-    counted,
 )
+from ingestion_runtime.telling import counted, open_console, say
 
-_FILE_WIDTH: Final = 160  # where no terminal says how wide it is
 _SHOWN: Final = 20  # keys and groups of a table; --output json has them all
 _LONGEST: Final = 80
 _STYLES: Final = {
@@ -43,17 +42,15 @@ _INDENT: Final = 16
 
 def print_report(report: Report) -> None:
     """Print a line per table, the gravest first, what is to be said of each, and one line for all of them."""
-    console = Console(stderr=True, emoji=False)
-    if not console.is_terminal:
-        console.width = max(console.width, _FILE_WIDTH)
+    console = open_console()
     ordered = sorted(report.tables, key=lambda table: list(_STYLES).index(table.status))
-    _say(console, Text(f"{report.job_name}: sources and targets compared, targets read by {report.engine}", "italic"))
+    say(console, Text(f"{report.job_name}: sources and targets compared, targets read by {report.engine}", "italic"))
     console.print(_overview(ordered))
     for table in ordered:
         _print_table(console, table)
     counts = [(status, sum(table.status is status for table in report.tables)) for status in _STYLES]
     told = ", ".join(f"{count} {_WORDS[status]}" for status, count in counts if count)
-    _say(
+    say(
         console,
         Text(
             f"{counted(len(report.tables), 'table')}: {told}; in {report.seconds:.1f} s,"
@@ -101,7 +98,7 @@ def _print_table(console: Console, table: TableReport) -> None:
         return
     head = Text.assemble((table.table, "bold"), "  ", (table.mode, "dim"), "  ")
     head.append(table.status.value, _STYLES[table.status])
-    _say(console, head)
+    say(console, head)
     if table.trouble is not None:
         _line(console, "stopped", Text.assemble((table.trouble.type, "bold red"), f" {_plain(table.trouble.message)}"))
     for result in table.checks:
@@ -117,7 +114,7 @@ def _print_check(console: Console, result: CheckResult) -> None:
     told.append(f"  {words}" if words else "")
     _line(console, result.check.value, told)
     for text in _listed(result.finding):
-        _say(console, Text(" " * _INDENT + "  ").append_text(text))
+        say(console, Text(" " * _INDENT + "  ").append_text(text))
 
 
 def _spell(result: CheckResult) -> str:
@@ -179,7 +176,7 @@ def _left_out(left: LeftOut | None) -> tuple[tuple[int, str], ...]:
         (left.unsettled, "looked at again by the next run: not known to be as they were read"),
         (left.null_cursors, "without a cursor: not read"),
         (left.null_keys, "with a NULL in the key: not published"),
-        (left.initial, "at or below the initial watermark: not read"),
+        (left.initial, "at or below the initial watermark: not read by ordinary runs"),
     )
 
 
@@ -201,9 +198,4 @@ def _plain(text: str) -> str:
 
 
 def _line(console: Console, label: str, text: Text) -> None:
-    _say(console, Text.assemble((f"  {label:<{_INDENT - 2}}", "dim"), text))
-
-
-def _say(console: Console, text: Text) -> None:
-    # Sentences are left to the terminal to wrap: in a log, or in a pipe to grep, each is one line.
-    console.print(text, highlight=False, soft_wrap=True)
+    say(console, Text.assemble((f"  {label:<{_INDENT - 2}}", "dim"), text))

@@ -6,10 +6,11 @@ from typing import Final
 
 from sqlalchemy import Connection, func, insert, inspect, select
 
+from ingestion_runtime.model.clock import utc_now
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.state.database import Database
 from ingestion_runtime.state.tables import ENDS_INDEX, METADATA, SCHEMA_VERSION
-from ingestion_runtime.state.times import to_text, utc_now
+from ingestion_runtime.state.times import to_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey
 from ingestion_runtime.model.cursor import Fingerprint
 from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.model.options import RunOptions
 from ingestion_runtime.model.result import TableStatus
-from ingestion_runtime.model.spec import RunOptions
 from ingestion_runtime.model.state import (
     BatchEnd,
     Holder,

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, insert
 
 from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.model.batch import Batch, Lease, TableKey
+from ingestion_runtime.model.clock import utc_now
 from ingestion_runtime.model.errors import TerminalError, TransientError
 from ingestion_runtime.model.horizon import CursorSample
 from ingestion_runtime.model.metrics import RuntimeRecord, VolumeRecord
@@ -47,7 +48,7 @@ from ingestion_runtime.state.rows import (
     run_row,
 )
 from ingestion_runtime.state.tables import BATCHES, EVENTS, RUNS, SAMPLES, WATERMARKS
-from ingestion_runtime.state.times import from_text, to_text, utc_now
+from ingestion_runtime.state.times import from_text, to_text
 
 OUTCOMES: Final = frozenset({"published", "unchanged", "abandoned"})
 _ACQUIRE_TRIES: Final = 5

@@ -5,11 +5,6 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, func, select
 
 
-def utc_now() -> datetime:
-    """Return the present, aware, in UTC."""
-    return datetime.now(UTC)
-
-
 def to_text(moment: datetime) -> str:
     """Return an aware time as UTC text of fixed width."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")

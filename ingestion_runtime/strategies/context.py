@@ -18,10 +18,11 @@ from ingestion_runtime.model.batch import Batch, IngestionPlan, Publication, Sta
 from ingestion_runtime.model.cursor import Slice
 from ingestion_runtime.model.endpoint import Extract, IngestColumns, OnRead, OnSplit, ReadSplit, Shape, SourceEndpoint
 from ingestion_runtime.model.errors import InterruptedRunError, TerminalError
+from ingestion_runtime.model.options import RunOptions
 from ingestion_runtime.model.policy import Guardrail
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.schema import TableSnapshot
-from ingestion_runtime.model.spec import RunOptions, SlicingPolicy, TableSpec
+from ingestion_runtime.model.spec import SlicingPolicy, TableSpec
 from ingestion_runtime.planning.adaptive import Planner
 from ingestion_runtime.publishing.deletes import DeleteFinder
 from ingestion_runtime.publishing.grip import Hold
@@ -121,6 +122,7 @@ class ExecutionContext:
             plan=plan,
             reload=self.reload,
             spec=self.digest,
+            base_manifest=settled.receipt.manifest if settled.receipt else None,
         )
         self.ledger.state.begin_batch(batch)
         about = plan.metadata

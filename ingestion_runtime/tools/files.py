@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from ingestion_runtime.model.errors import TerminalError
 
-_HDFS = "hdfs://"
+#: How paths on HDFS begin.
+HDFS = "hdfs://"
 _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
 
@@ -62,6 +63,10 @@ class Files(Protocol):
         ...
 
     def remove_tree(self, path: str) -> None: ...
+
+    def remove_empty(self, directory: str) -> None:
+        """Remove a directory in which nothing is; any other stays."""
+        ...
 
     def sync(self, directory: str) -> None:
         """Make the names in a directory survive a power cut."""
@@ -142,6 +147,10 @@ class LocalFiles:
     def remove_tree(self, path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
+    def remove_empty(self, directory: str) -> None:
+        with suppress(OSError):  # somebody has put something into it, a moment ago perhaps
+            Path(directory).rmdir()
+
     def sync(self, directory: str) -> None:
         descriptor = os.open(directory, os.O_RDONLY)
         try:
@@ -152,7 +161,7 @@ class LocalFiles:
 
 def is_hdfs(path: str) -> bool:
     """Whether a path lies on HDFS."""
-    return path.startswith(_HDFS)
+    return path.startswith(HDFS)
 
 
 class PlacedFiles:
@@ -201,6 +210,9 @@ class PlacedFiles:
 
     def remove_tree(self, path: str) -> None:
         self._at(path).remove_tree(path)
+
+    def remove_empty(self, directory: str) -> None:
+        self._at(directory).remove_empty(directory)
 
     def sync(self, directory: str) -> None:
         self._at(directory).sync(directory)

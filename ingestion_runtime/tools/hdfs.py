@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
+from ingestion_runtime.tools.files import is_hdfs
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -117,7 +118,7 @@ class HdfsFiles:
             yield written
             temporary = _beside(path)
             with _translated(path):
-                self._system(path).copyFromLocalFile(False, True, self._path(written.as_uri()), self._path(temporary))
+                self._system(path).copyFromLocalFile(False, True, self._path(str(written)), self._path(temporary))
                 self._move(temporary, path, "OVERWRITE")
 
     def make_directory(self, path: str) -> None:
@@ -138,6 +139,10 @@ class HdfsFiles:
     def remove_tree(self, path: str) -> None:
         with _translated(path):
             self._system(path).delete(self._path(path), True)
+
+    def remove_empty(self, directory: str) -> None:
+        if not self.names(directory):
+            self.remove_tree(directory)
 
     def sync(self, directory: str) -> None:
         """Nothing to do: the NameNode has synced its journal before it answers."""
@@ -165,7 +170,8 @@ class HdfsFiles:
         return system.getRaw() if system.getScheme() == "file" else system
 
     def _path(self, path: str) -> Any:
-        return self._jvm().org.apache.hadoop.fs.Path(path if "://" in path else Path(path).as_uri())
+        # As it is: Hadoop would take %3D for what the folder is called, and not for a =.
+        return self._jvm().org.apache.hadoop.fs.Path(path if is_hdfs(path) else f"file://{path}")
 
     def _settings(self) -> Any:
         context: Any = self._session().sparkContext

@@ -70,7 +70,10 @@ class ParquetWriter:
         schema: pa.Schema,
         settings: ParquetSettings,
         split: Splitter | None = None,
+        finished: Callable[[WrittenFile], None] | None = None,
     ) -> None:
+        """``finished`` hears of each file at once: it may move it."""
+        self._finished = finished
         self._directory = directory
         self._prefix = prefix
         self._schema = schema
@@ -174,7 +177,10 @@ class ParquetWriter:
         part.writer.close()
         part.sink.close()
         self._writing.pop(key, None)
-        self._files.append(WrittenFile(part.path, part.written, key))
+        file = WrittenFile(part.path, part.written, key)
+        self._files.append(file)
+        if self._finished is not None:
+            self._finished(file)
         part.writer, part.sink, part.written = None, None, 0
 
 

@@ -2,14 +2,17 @@
 
 import logging
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import RuntimeSpec
+from ingestion_runtime.tools.scratch import scratch
 from ingestion_runtime.tools.spark_jvm import ClassDataOptions, Settings, SparkSettings, end_jvm, no_class_data, start_jvm
 from ingestion_runtime.tools.spark_submitted import has_jars, join_jvm
 
@@ -21,6 +24,8 @@ _LOOPBACK = (("spark.driver.host", "127.0.0.1"), ("spark.driver.bindAddress", "1
 # Executors elsewhere must reach the driver: there Spark finds the address itself, or spark.conf names it.
 _ON_THIS_HOST = re.compile(r"local\b|spark://(127\.|localhost[:/]|\[::1\])")
 _CATALOG = "spark.sql.catalog."
+#: What a JVM's folder below the system's temporary one is called. What a killed JVM left goes with the next one's start.
+TEMPORARY = "ingestion-spark-"
 
 
 def default_conf(runtime: RuntimeSpec) -> tuple[tuple[str, str], ...]:
@@ -83,6 +88,7 @@ class SparkTool:
         self._early_lock = threading.Lock()
         self._early: threading.Thread | None = None
         self._failure: Exception | None = None
+        self._temporary = ExitStack()
 
     @classmethod
     def from_config(
@@ -149,7 +155,10 @@ class SparkTool:
 
     def _start(self) -> "SparkSession":
         java, jars = self._find_needs()
-        return join_jvm(self._settings, jars) if self._settings.joins else start_jvm(self._settings, java, jars)
+        if self._settings.joins:
+            return join_jvm(self._settings, jars)
+        temporary = self._temporary.enter_context(scratch(Path(tempfile.gettempdir()), TEMPORARY))
+        return start_jvm(self._settings, java, jars, temporary)
 
     def prepare(self) -> None:
         """Check Java and jars without starting anything: called before a plan that needs Spark has its first effect."""
@@ -216,9 +225,10 @@ class SparkTool:
         with self._lock:  # held by who starts a JVM: once it is ours nothing of it can be left behind
             self._stopped = True
             root, self._root = self._root, None
-        if root is None or not self._owned:
-            return None
-        return end_jvm(root, self._settings.end_seconds)
+        with self._temporary:
+            if root is None or not self._owned:
+                return None
+            return end_jvm(root, self._settings.end_seconds)
 
 
 class TableSession:

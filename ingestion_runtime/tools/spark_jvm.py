@@ -20,6 +20,7 @@ _LOGGING = Path(__file__).with_name("log4j2.properties")
 UTC_OPTION = "-Duser.timezone=UTC"
 # Who names an archive of classes in the configuration has chosen one.
 _CLASS_DATA_CHOICE = re.compile(r"-Xshare:|SharedArchiveFile|ArchiveClassesAtExit|AutoCreateSharedArchive|-XX:AOT")
+_TEMPORARY_OPTION = "-Djava.io.tmpdir="
 
 Settings = tuple[tuple[str, str], ...]
 ClassDataOptions = Callable[[Path, Sequence[Path]], tuple[str, ...]]
@@ -51,8 +52,9 @@ class SparkSettings:
     soft: Settings = ()
 
 
-def start_jvm(settings: SparkSettings, java: Path, jars: tuple[Path, ...]) -> "SparkSession":
-    """Start the JVM with its output in the run's log file, and return the root session."""
+def start_jvm(settings: SparkSettings, java: Path, jars: tuple[Path, ...], temporary: Path) -> "SparkSession":
+    """Start the JVM with its output in the run's log file, and return the root session. What it puts aside goes into the
+    folder ``temporary``, unless the configuration names one."""
     import os
 
     from pyspark import SparkContext
@@ -62,7 +64,7 @@ def start_jvm(settings: SparkSettings, java: Path, jars: tuple[Path, ...]) -> "S
 
     settings.log_file.parent.mkdir(parents=True, exist_ok=True)
     os.environ["JAVA_HOME"] = str(java.parent.parent)
-    conf = jvm_conf(settings, java, jars)
+    conf = jvm_conf(settings, java, jars, temporary)
     # By the environment, because a blank in the path would cut an option in two.
     os.environ["INGESTION_SPARK_LOG"] = str(settings.log_file)
     with settings.log_file.open("ab") as log:
@@ -88,7 +90,7 @@ def start_jvm(settings: SparkSettings, java: Path, jars: tuple[Path, ...]) -> "S
         ) from error
 
 
-def jvm_conf(settings: SparkSettings, java: Path, jars: tuple[Path, ...]) -> "SparkConf":
+def jvm_conf(settings: SparkSettings, java: Path, jars: tuple[Path, ...], temporary: Path) -> "SparkConf":
     """Return the settings of the JVM. Options of ours stand behind those of the configuration: the last one wins."""
     from pyspark import SparkConf
 
@@ -97,8 +99,12 @@ def jvm_conf(settings: SparkSettings, java: Path, jars: tuple[Path, ...]) -> "Sp
         conf.set(key, value)
     conf.set("spark.driver.extraClassPath", ":".join(map(str, jars)))
     own = [conf.get("spark.driver.extraJavaOptions", "") or ""]
-    if not _CLASS_DATA_CHOICE.search(f"{conf.get('spark.driver.defaultJavaOptions', '')} {own[0]}"):
+    given = f"{conf.get('spark.driver.defaultJavaOptions', '')} {own[0]}"
+    if not _CLASS_DATA_CHOICE.search(given):
         own += map(shlex.quote, settings.class_data(java, jars))
+    if _TEMPORARY_OPTION not in given:
+        # A JVM that is killed leaves its native libraries (1 MB), its blocks and its folders there.
+        own.append(shlex.quote(f"{_TEMPORARY_OPTION}{temporary}"))
     own += [UTC_OPTION, f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}"]
     conf.set("spark.driver.extraJavaOptions", " ".join(own).strip())
     if not (conf.get("spark.master", "") or "").startswith("local"):

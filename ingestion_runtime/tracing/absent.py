@@ -15,11 +15,10 @@ def absent(case: Case) -> Verdict | None:
         null = _null_key(case)
         if null is not None:
             return null
-    taken = _by_another_hand(case) or _deleted(case)
+    hidden = bool(case.found.source.hidden and not case.rows)
+    taken = _by_another_hand(case) or (filtered(case) if hidden else _deleted(case))
     if taken is not None:
         return taken
-    if case.found.source.hidden and not case.rows:
-        return filtered(case)
     pending = on_its_way(case)
     if pending is not None:
         return pending
@@ -56,7 +55,8 @@ def _null_key(case: Case) -> Verdict | None:
         rows = "1 row" if last.rows == 1 else f"{last.rows} rows"
         return case.absent(
             Cause.NULL_KEY_QUARANTINED,
-            f"its key is NULL: {rows} of batch {last.batch_id} were set aside in {last.directory}",
+            f"its key is NULL: {rows} of batch {last.batch_id} {'was' if last.rows == 1 else 'were'} set aside in"
+            f" {last.directory}",
             "Give the row a key at the source; it arrives when its cursor moves.",
         )
     if not case.rows or not case.table.primary_keys or case.table.null_keys is not NullKeys.REFUSE:
@@ -147,9 +147,8 @@ def _nowhere(case: Case) -> Verdict:
     last = lake.newest(Place.PUBLISHED, Place.REPLACED)
     if last is None:
         gaps = " (raw is not complete)" if lake.gaps or lake.unread else ""
-        return case.absent(
-            Cause.NOT_AT_SOURCE, f"the source has no such row, and no batch in raw ever brought it{gaps}{alike}"
-        )
-    words = f"the source no longer has it; batch {last.batch_id} of {last.load_date} was the last that"
+        nothing = "the source has no such row" if case.table.query_sql is None else "query_sql gives no such row"
+        return case.absent(Cause.NOT_AT_SOURCE, f"{nothing}, and no batch in raw ever brought it{gaps}{alike}")
+    words = f"{case.gone}; batch {last.batch_id} of {last.load_date} was the last that"
     words += " removed it" if last.tombstone else " had it, and the table was replaced since"
     return case.absent(Cause.DELETED_AT_SOURCE, f"{words}{alike}")

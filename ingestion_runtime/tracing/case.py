@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from ingestion_runtime.model.cursor import CursorType
 from ingestion_runtime.model.result import TableStatus
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.state import BatchEnd
@@ -51,9 +52,21 @@ class Case:
         return f"--reload {self.table.name}"
 
     @property
+    def again(self) -> str:
+        """What reads rows below the watermark again; a cursor of texts has no window."""
+        if self.table.incr_col_type is CursorType.TEXT:
+            return f"Read the table anew with {self.reload}"
+        return "Read its window again with --start-date"
+
+    @property
     def restore(self) -> str:
         """What helps where somebody else changed the table."""
         return f"Bring back the snapshot tagged ingest_last, or replace the table from the source with {self.reload}."
+
+    @property
+    def gone(self) -> str:
+        """That the source lacks a row that it had; of a query nobody knows what it leaves out."""
+        return "the source no longer has it" if self.table.query_sql is None else "query_sql no longer gives it"
 
     @property
     def cursor(self) -> str:
@@ -94,14 +107,23 @@ class Case:
         """How a sentence begins about a row that is missing, or there in another version."""
         if not self.there:
             return f"{self.who} is not in the target"
+        if self.surplus:
+            return f"{self.who} is in the target with {self._rows_there} rows, of which the source has {len(self.rows)}"
         if not self.table.primary_keys:
-            return f"{self.who} is in the target with {self._rows_there} of its {len(self.rows)} rows"
+            only = f"with only {self._rows_there} of its {len(self.rows)} rows"
+            return f"{self.who} is in the target{f' {only}' if self._rows_there else ', but not as the source has it'}"
         names = ", ".join(name for name, _, _ in self.found.differing) or "its rows"
         return f"{self.who} is in the target, but not as the source has it ({names})"
 
     @property
-    def _rows_there(self) -> str:
-        return next((f"only {there}" for _, _, there in self.found.differing), "other rows than those")
+    def surplus(self) -> bool:
+        """Whether a table without a key has all rows that the source has, and more."""
+        return not self.table.primary_keys and self._rows_there > len(self.rows)
+
+    @property
+    def _rows_there(self) -> int:
+        """How many of its rows the target has of a table without a key; more than there are: all of them, and others."""
+        return next((int(there or 0) for _, _, there in self.found.differing), 0)
 
     @property
     def _not_there(self) -> str:

@@ -18,6 +18,7 @@ class Cause(StrEnum):
     BEYOND_NOW = "beyond_now"
     LATE_BEYOND_LAG = "late_beyond_lag"
     CHANGE_WITHOUT_CURSOR = "change_without_cursor"
+    COLUMN_NOT_FILLED = "column_not_filled"
     SETTINGS_CHANGED = "settings_changed"
     NULL_CURSOR_IGNORED = "null_cursor_ignored"
     NULL_KEY_QUARANTINED = "null_key_quarantined"

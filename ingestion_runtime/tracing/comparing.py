@@ -17,7 +17,7 @@ def compare(source: SourceFinding, target: TargetFinding, table: TableSpec) -> t
     """Return in which columns that both sides have they differ; values of masked columns are not shown.
 
     Of several rows of one key at the source the newest counts, and the largest where that is not told; without a key all of
-    them have to be in the target, as often as they are at the source.
+    them have to be in the target, as often as they are at the source, and no others.
     """
     if not table.primary_keys:
         return tuple(_in_number(source, target))
@@ -58,16 +58,18 @@ def _equal(one: Any, other: Any) -> bool:
     numbers = (int, Decimal, float)
     if isinstance(one, numbers) and isinstance(other, numbers) and not isinstance(one, bool) and not isinstance(other, bool):
         return bool(one == other)
-    return False
+    # A column that was a number when it was read and is text by now, or the other way round: its text is the same one.
+    return isinstance(one, str) != isinstance(other, str) and None not in (one, other) and str(one) == str(other)
 
 
 def _in_number(source: SourceFinding, target: TargetFinding) -> Iterator[Difference]:
     names = [name for name in target.rows[0] if name in source.rows[0].values]
     wanted = Counter(_row(row, names) for row in source.rows)
     stands = Counter(tuple(repr(row[name]) for name in names) for row in target.rows)
-    missing = wanted - stands
-    if missing:
+    if wanted - stands:
         yield "its rows", str(wanted.total()), str((wanted & stands).total())
+    elif stands - wanted:
+        yield "its rows", str(wanted.total()), str(stands.total())
 
 
 def _row(row: SourceRow, names: list[str]) -> tuple[str, ...]:

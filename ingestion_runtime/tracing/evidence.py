@@ -29,7 +29,7 @@ class SourceFinding:
 
     ``hidden`` are there too, but the table's filter or query does not let them through; ``near`` are keys that the source
     takes for the same and that are not. ``unfit`` says why a value cannot land; ``problem`` why the source did not answer,
-    ``away``: because it could not be reached.
+    ``away``: because it could not be reached, and ``remedy`` what to do about it.
     """
 
     rows: tuple[SourceRow, ...] = ()
@@ -38,6 +38,7 @@ class SourceFinding:
     unfit: str | None = None
     problem: str | None = None
     away: bool = True
+    remedy: str = ""
 
 
 class Place(StrEnum):
@@ -55,7 +56,7 @@ class Place(StrEnum):
 class Sighting:
     """A row, or a tombstone, of the key in one file of one batch. ``row`` counts from 0, None: nobody knows.
 
-    ``fits``: it is the version that was asked for, or none was.
+    ``fits``: it is the version that was asked for, or none was. ``columns`` are those that rows of the batch have.
     """
 
     place: Place
@@ -70,6 +71,7 @@ class Sighting:
     at: datetime | None
     tombstone: bool = False
     fits: bool = True
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ class TargetFinding:
 
     ``eras`` go back from now on; ``cut``: there were more snapshots than were looked at, or older ones have expired.
     ``published`` says whether the last publish of this runtime held the key, where readers see another snapshot than that.
-    ``rewound``: what readers see is older than the last publish. ``problem`` says why the target could not be looked at.
+    ``rewound``: what readers see is older than the last publish. ``problem`` says why the target could not be looked at;
+    ``lacking`` is the column that was asked for and that it does not have, so that no row can be looked up.
     """
 
     exists: bool
@@ -133,6 +136,7 @@ class TargetFinding:
     published: bool | None = None
     rewound: bool = False
     problem: str | None = None
+    lacking: str | None = None
 
 
 class Reach(StrEnum):

@@ -20,8 +20,8 @@ from ingestion_runtime.staging import Staging
 from ingestion_runtime.tools.files import is_hdfs
 from ingestion_runtime.tools.local_sql import file_list, quote
 from ingestion_runtime.tracing.evidence import LakeFinding, Place, Quarantined, Sighting
-from ingestion_runtime.tracing.values import cursor_of, is_same, read_value, sql_value
-from ingestion_runtime.tracing.wanted import Part, Wanted
+from ingestion_runtime.tracing.values import cursor_of, is_same
+from ingestion_runtime.tracing.wanted import Wanted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -87,7 +87,7 @@ class LakeLook:
             quarantined=tuple(aside),
             batches=len(links),
             gaps=tuple(map(str, chain.gaps)),
-            unread=(*map(str, chain.unreadable), *dict.fromkeys(self._unread)),
+            unread=(*map(str, (*chain.unreadable, *chain.misplaced)), *dict.fromkeys(self._unread)),
         )
 
     def _of_link(self, place: Place, link: Link) -> Iterator[_Job]:
@@ -127,11 +127,15 @@ class LakeLook:
 
     def _search(self, paths: Sequence[str], kinds: Mapping[str, pa.DataType], *, tombstones: bool) -> list[_Found]:
         """Return the rows of the key in files of one schema; what cannot be read is told."""
-        conditions = [_holds(part, kinds.get(part.column)) for part in self._wanted.key]
-        if not paths or None in conditions:
+        lacking = next((part.column for part in self._wanted.key if part.column not in kinds), None)
+        # Where the column came later, or had another name, nobody can say whether the row is there.
+        problem = None if lacking is None else f"has no column {lacking}"
+        problem = "lies on HDFS" if problem is None and paths and is_hdfs(paths[0]) else problem
+        if problem is not None:
+            self._unread.extend(f"{path.rpartition('/')[0]} {problem}" for path in paths)
             return []
-        if is_hdfs(paths[0]):
-            self._unread.append(f"{paths[0].rpartition('/')[0]} lies on HDFS")
+        conditions = [part.condition(kinds[part.column]) for part in self._wanted.key]
+        if not paths or None in conditions:
             return []
         present = [name for name in self._asked() if name in kinds] if not tombstones else []
         named = "".join(f", {quote(name)}" for name in present)
@@ -206,32 +210,13 @@ def _sighting(job: _Job, found: _Found) -> Sighting:
         at=found.at,
         tombstone=job.tombstones,
         fits=found.fits,
+        columns=tuple(name for name, _ in job.kinds),
     )
 
 
 def _tuples(rows: pa.Table) -> Iterator[tuple[Any, ...]]:
     columns = [column.to_pylist() for column in rows.columns]
     return zip(*columns, strict=True)
-
-
-def _holds(part: Part, kind: pa.DataType | None) -> str | None:
-    """Return the condition for a value in a column of this type; None where no row of it can have the value."""
-    name = quote(part.column)
-    if kind is None:
-        return None
-    if part.value is None:
-        return f"{name} IS NULL"
-    value = part.value
-    if kind != part.kind:
-        # The column had another type when these rows landed: as its text the value is the same one.
-        try:
-            value = read_value(value.hex() if isinstance(value, bytes) else str(value), kind)
-        except ValueError:
-            return None
-    if pa.types.is_floating(kind):
-        # By its statistics DuckDB leaves row groups out in which there is a NaN.
-        return f"CASE WHEN {name} IS NULL THEN false ELSE {name} = {sql_value(value, kind)} END"
-    return f"{name} = {sql_value(value, kind)}"
 
 
 def _is_known(kind: str) -> bool:

@@ -15,8 +15,9 @@ def on_its_way(case: Case) -> Verdict | None:
         opened = next((end for end in ends if end.outcome == "open"), None)
         return case.absent(
             Cause.BATCH_NOT_PUBLISHED,
-            f"batch {staged.batch_id} has staged it (slice {staged.slice}) and is not published{why(opened)}",
-            "Run the table: the batch is finished first.",
+            f"batch {staged.batch_id} has staged {_what(case, staged)} (slice {staged.slice}) and is not published"
+            f"{why(opened)}",
+            f"{CORRECT[:-1] if why(opened) else 'Run the table'}: the batch is finished first.",
         )
     loose, published = lake.newest(Place.LANDED, Place.ABANDONED), lake.newest(Place.PUBLISHED)
     newest = ends[0] if ends else None
@@ -29,6 +30,12 @@ def on_its_way(case: Case) -> Verdict | None:
     if loose is not None and (published is None or loose.sequence >= published.sequence):
         return _unpublished(case, loose)
     return None
+
+
+def _what(case: Case, one: Sighting) -> str:
+    """The row as it is, or as it was when the batch read it."""
+    now = case.rows[0].cursor if case.rows and case.table.primary_keys else None
+    return "it" if now is None or one.cursor is None or one.cursor == now else "an earlier version of it"
 
 
 def _refused(case: Case, end: BatchEnd) -> bool:
@@ -52,6 +59,7 @@ def _unpublished(case: Case, loose: Sighting) -> Verdict:
     going_on = end is not None and end.outcome == "open"
     return case.absent(
         Cause.LANDED_NOT_PUBLISHED,
-        f"batch {loose.batch_id} landed it in raw (slice {loose.slice}), and its publish never happened{why(end)}",
+        f"batch {loose.batch_id} landed {_what(case, loose)} in raw (slice {loose.slice}), and its publish never happened"
+        f"{why(end)}",
         "Run the table: the batch is finished first." if going_on else "Run the table: it is read again.",
     )

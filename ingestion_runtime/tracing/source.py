@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cmp_to_key
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import SourceColumn
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
-from ingestion_runtime.endpoints.jdbc.lookup import holding, look_up
+from ingestion_runtime.endpoints.jdbc.lookup import find_unfit, holding, look_up, resembling
 from ingestion_runtime.endpoints.jdbc.sql import Cursor, in_slice
 from ingestion_runtime.metadata.promotion import promotes
 from ingestion_runtime.model.cursor import CursorType, Slice, Watermark
@@ -52,14 +52,25 @@ class SourceLook:
         self._table = extract.table
         self._wanted = wanted
         self._columns = {column.name: column for column in extract.columns}
+        self._hashed = False
 
     def look(self) -> SourceFinding:
         """Return what the source has of the key. Raises what the source raises."""
+        try:
+            return self._look()
+        except TerminalError:
+            # A text that the column's character set has no letters for cannot be compared with it; its hash can.
+            self._hashed = True
+            return self._look()
+
+    def _look(self) -> SourceFinding:
         table = self._table
         rows, near, unfit = self._rows(self._extract)
         hidden: tuple[SourceRow, ...] = ()
         if not rows and (table.source_filter is not None or table.query_sql is not None):
             hidden = self._hidden()
+        if not rows and not hidden and not near:
+            near = self._resembling()
         return SourceFinding(rows=rows, hidden=hidden, near=near, unfit=unfit)
 
     def lies_in(self, piece: Slice) -> bool:
@@ -91,8 +102,26 @@ class SourceLook:
         return tuple(self._columns[part.column] for part in self._wanted.key)
 
     def _condition(self) -> str:
-        parts = [(self._columns[part.column], part.value) for part in self._wanted.key]
-        return holding(self._extract.database.dialect, parts)
+        return holding(self._extract.database.dialect, self._parts(), hashed=self._hashed)
+
+    def _parts(self) -> list[tuple[SourceColumn, Any]]:
+        return [(self._columns[part.column], part.value) for part in self._wanted.key]
+
+    def _resembling(self) -> tuple[str, ...]:
+        """Return keys that the source has and takes for the one that is asked for, as its own types know them."""
+        condition = resembling(self._extract.database.dialect, self._parts())
+        if condition is None:
+            return ()
+        try:
+            return self._spelled(look_up(replace(self._extract, columns=self._of_keys(), missing=()), condition, _MOST_NEAR))
+        except IngestionError:
+            return ()  # no value of its type at all
+
+    def _spelled(self, rows: pa.Table) -> tuple[str, ...]:
+        keys = {
+            ", ".join(f"{part.column}={show(row[part.column])}" for part in self._wanted.key) for row in rows.to_pylist()
+        }
+        return tuple(sorted(keys))[:_MOST_NEAR]
 
     def _rows(self, extract: JdbcExtract) -> tuple[tuple[SourceRow, ...], tuple[str, ...], str | None]:
         unfit = None
@@ -100,14 +129,14 @@ class SourceLook:
             found = look_up(extract, self._condition(), _MOST_ROWS, self._by_source())
         except TerminalError as error:
             # Some value of the row cannot land; that the row is there can be seen all the same.
-            unfit = error.message.rstrip(".")
             found = self._narrowly(extract)
+            unfit = (find_unfit(extract, self._condition()) or error).message.rstrip(".")
         self._refuse_many(found.num_rows)
         listed = found.to_pylist()
-        rows = [row for row in listed if self._is_wanted(row)]
-        others = [row for row in listed if not self._is_wanted(row)]
-        near = {", ".join(repr(show(row[part.column])) for part in self._wanted.key) for row in others}
-        return self._ordered(rows), tuple(sorted(near))[:_MOST_NEAR], unfit
+        wanted = [self._is_wanted(row) for row in listed]
+        rows = [row for row, is_wanted in zip(listed, wanted, strict=True) if is_wanted]
+        near = self._spelled(found.filter(pa.array([not is_wanted for is_wanted in wanted], pa.bool_())))
+        return self._ordered(rows), near, unfit
 
     def _by_source(self) -> SourceColumn | None:
         """Return the cursor where only the source knows which of two values is the later one."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ingestion_runtime.telling import counted
 from ingestion_runtime.tracing.evidence import Era, Place, Reach, Sighting
 from ingestion_runtime.tracing.trace import Trace
 from ingestion_runtime.tracing.values import show
@@ -64,7 +65,7 @@ def _source(trace: Trace) -> Iterator[str]:
     if len(found.rows) > _SHOWN:
         yield f"and {len(found.rows) - _SHOWN} more rows"
     if found.hidden:
-        yield f"{_count(len(found.hidden), 'row')} that {'query_sql' if trace.table.query_sql else 'source_filter'} hides"
+        yield f"{counted(len(found.hidden), 'row')} that {'query_sql' if trace.table.query_sql else 'source_filter'} hides"
     if found.near:
         yield f"the source takes these keys for the same: {', '.join(found.near)}"
     if found.unfit:
@@ -102,11 +103,11 @@ def _window(trace: Trace) -> Iterator[str]:
 
 def _lake(trace: Trace) -> Iterator[str]:
     found = trace.evidence.lake
-    yield f"{_count(found.batches, 'batch', 'batches')} looked through, {_count(len(found.sightings), 'sighting')}"
+    yield f"{counted(found.batches, 'batch', 'batches')} looked through, {counted(len(found.sightings), 'sighting')}"
     for one in found.sightings[-_SHOWN:]:
         yield _sighting(one)
     for aside in found.quarantined:
-        yield f"batch {aside.batch_id}: {_count(aside.rows, 'row')} set aside in {aside.directory}"
+        yield f"batch {aside.batch_id}: {counted(aside.rows, 'row')} set aside in {aside.directory}"
     yield from (f"missing: {gap}" for gap in found.gaps)
     yield from (f"not looked through: {' '.join(place.split())}" for place in found.unread)
 
@@ -128,7 +129,7 @@ def _target(trace: Trace) -> Iterator[str]:
         yield "there is no table"
         return
     marked = "" if found.marked is None else f", one marked as deleted on {_moment(found.marked)}"
-    yield f"{_count(len(found.rows), 'row')} in snapshot {found.snapshot}{marked}"
+    yield f"{counted(len(found.rows), 'row')} in snapshot {found.snapshot}{marked}"
     for name, one, other in trace.evidence.differing:
         values = "" if one is None else f": {one} at the source, {other} in the target"
         yield f"differs in {name}{values}"
@@ -222,10 +223,6 @@ def _sighted(one: Sighting) -> dict[str, Any]:
 def show_whole(value: Any) -> str:
     """Return a value for a program: whole, bytes in hex."""
     return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def _moment(at: datetime) -> str:

@@ -22,9 +22,11 @@ def filtered(case: Case) -> Verdict:
     """Return that the table's filter or query hides a row that the source has."""
     by = "query_sql" if case.table.query_sql is not None else "source_filter"
     if not case.there:
+        last = case.found.lake.newest(Place.PUBLISHED)
+        taken = "" if last is None or not last.tombstone else f": batch {last.batch_id} of {last.load_date} took it away"
         return case.absent(
             Cause.FILTERED_OUT,
-            f"{by} does not let its row through",
+            f"{by} does not let its row through{taken}",
             f"If it belongs into the target, correct {by} and read the table anew with {case.reload}.",
         )
     kept = "rows that leave the filter stay" if case.table.deletes is Deletes.IGNORE else "the next run counts it as deleted"
@@ -53,11 +55,18 @@ def _brought(case: Case) -> list[Sighting]:
 
 
 def _former_version(case: Case) -> Verdict:
+    lake = case.found.lake
     asked = [one for one in _brought(case) if one.fits]
     if asked:
         return _beaten(case, f"the version that was asked for came with batch {asked[-1].batch_id}")
-    words = f"{case.who} is in the target and equals the source, and the version that was asked for was never read."
+    stands = f"{case.who} is in the target and equals the source, and the version that was asked for"
+    former = [one for one in lake.sightings if one.place is Place.REPLACED and one.fits and not one.tombstone]
+    if former:
+        words = f"{stands} came with batch {former[-1].batch_id} of {former[-1].load_date}: the table was replaced since."
+        return Verdict(Cause.OVERWRITTEN, in_target=True, equals_source=True, sentence=words)
+    partly = " as far as raw goes back" if lake.gaps or lake.unread else ""
     remedy = "Between two runs only the last version of a row can be seen."
+    words = f"{stands} was never read{partly}."
     return Verdict(Cause.NOT_AT_SOURCE, in_target=True, equals_source=True, sentence=words, remedy=remedy)
 
 
@@ -83,13 +92,12 @@ def _beaten(case: Case, reason: str) -> Verdict:
 def _without_source(case: Case) -> Verdict:
     if case.found.source.hidden:
         return filtered(case)
-    gone = f"{case.who} is in the target{case.since}, and the source no longer has it"
+    gone = f"{case.who} is in the target{case.since}, and {case.gone}"
     if not case.incremental:
         words = f"{gone}: it went after the last full refresh"
         return case.unequal(Cause.DELETE_NOT_READ_YET, words, "The next full refresh leaves it out.")
     if case.table.mode == "append":
-        remedy = "Read its window again with --start-date and --end-date."
-        return case.unequal(Cause.DELETES_IGNORED, f"{gone}: an append table keeps what it has", remedy)
+        return case.unequal(Cause.DELETES_IGNORED, f"{gone}: an append table keeps what it has", f"{case.again}.")
     if case.table.deletes is Deletes.IGNORE:
         remedy = f'Set "deletes" to hard or soft, or read the table anew with {case.reload}.'
         return case.unequal(Cause.DELETES_IGNORED, f"{gone}: deletes are ignored", remedy)
@@ -111,13 +119,32 @@ def _unequal(case: Case) -> Verdict | None:
         return pending
     if case.found.source.unfit is not None:
         return unfit(case, case.found.source.unfit)
-    if case.incremental:
-        # Without a key nothing is changed, only missing.
-        return not_reached(case) or (changed_unseen if case.table.primary_keys else too_late)(case)
+    if case.surplus:
+        return _surplus(case)
+    if not case.incremental:
+        return _unrefreshed(case)
+    # Without a key nothing is changed, only missing.
+    return not_reached(case) or (changed_unseen if case.table.primary_keys else too_late)(case)
+
+
+def _unrefreshed(case: Case) -> Verdict:
+    """A full table that is otherwise than its source."""
+    changed = case.found.window.changed
+    if changed:
+        words = f"{case.lead}: what is read has changed since the last full refresh: {'; '.join(changed)}"
+        return case.unequal(Cause.SETTINGS_CHANGED, words, "The next full refresh brings it.")
     words = f"{case.lead}: it changed after the last full refresh"
     if case.failure:
         return case.unequal(Cause.RUN_FAILED, f"{words}, and {case.failure}", CORRECT)
     return case.unequal(Cause.NOT_READ_YET, words, "The next full refresh brings it.")
+
+
+def _surplus(case: Case) -> Verdict:
+    """All rows that the source has are there, and some that it has no more."""
+    if case.incremental:
+        return case.unequal(Cause.DELETES_IGNORED, f"{case.lead}: an append table keeps what it has", f"{case.again}.")
+    words = f"{case.lead}: the others went after the last full refresh"
+    return case.unequal(Cause.DELETE_NOT_READ_YET, words, "The next full refresh leaves them out.")
 
 
 def _changed_by_another(case: Case) -> Era | None:

@@ -14,7 +14,6 @@ from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.target import TargetHead
 from ingestion_runtime.tools.local_sql import file_list, quote
 from ingestion_runtime.tracing.evidence import Era, TargetFinding, Values
-from ingestion_runtime.tracing.values import read_value, sql_value
 from ingestion_runtime.tracing.wanted import Part, Wanted
 
 if TYPE_CHECKING:
@@ -42,6 +41,9 @@ def look_at_parquet(sql: "DuckDBPyConnection", link: Path, head: TargetHead, wan
     read = f"SELECT * FROM read_parquet({file_list(files)}, hive_partitioning = false)"
     try:
         shape = sql.sql(f"{read} LIMIT 0").to_arrow_table().schema
+        lacking = _lacking(wanted, shape)
+        if lacking is not None:
+            return replace(found, lacking=lacking)
         condition = _condition(wanted.key, shape)
         rows = sql.sql(f"{read} WHERE {condition or 'false'} LIMIT {_MOST_ROWS}").to_arrow_table()
     except Exception as error:  # whatever a file that is gone or damaged makes of it
@@ -66,6 +68,9 @@ class _IcebergLook:
 
     def look(self) -> TargetFinding:
         metadata, head = self._table.metadata, self._head
+        lacking = _lacking(self._wanted, self._shape)
+        if lacking is not None:
+            return TargetFinding(True, head.receipt, head.damage, head.snapshot, lacking=lacking)
         now = None if metadata.current_snapshot_id is None else self._rows_at(metadata.current_snapshot_id)
         published, rewound = self._published()
         eras, cut = self._eras()
@@ -199,21 +204,13 @@ def _split(rows: pa.Table) -> Iterator[tuple[Values, datetime | None]]:
 
 def _condition(parts: Sequence[Part], shape: pa.Schema) -> str | None:
     """Return the condition for rows that hold these values in columns of these types; None where none can."""
-    conditions = []
-    for part in parts:
-        if part.column not in shape.names:
-            return None
-        kind, name, value = shape.field(part.column).type, quote(part.column), part.value
-        if value is None:
-            conditions.append(f"{name} IS NULL")
-            continue
-        if kind != part.kind:
-            try:
-                value = read_value(value.hex() if isinstance(value, bytes) else str(value), kind)
-            except ValueError:
-                return None
-        conditions.append(f"{name} = {sql_value(value, kind)}")
-    return " AND ".join(conditions)
+    conditions = [part.condition(shape.field(part.column).type) for part in parts]
+    return None if None in conditions else " AND ".join(filter(None, conditions))
+
+
+def _lacking(wanted: Wanted, shape: pa.Schema) -> str | None:
+    """Return the first column that is asked for and that there is not."""
+    return next((part.column for part in wanted.key if part.column not in shape.names), None)
 
 
 def _filter(wanted: Wanted, shape: pa.Schema) -> "BooleanExpression":
@@ -222,7 +219,8 @@ def _filter(wanted: Wanted, shape: pa.Schema) -> "BooleanExpression":
 
     found: BooleanExpression = AlwaysTrue()
     for part in wanted.key:
-        if part.value is None or part.column not in shape.names or not _has_bounds(part.value):
+        known = part.column in shape.names and shape.field(part.column).type == part.kind
+        if part.value is None or not known or not _has_bounds(part.value):
             continue
         with suppress(Exception):  # a literal that Iceberg has no word for: then more files are opened
             found = And(found, EqualTo(term=Reference(part.column), value=part.value))

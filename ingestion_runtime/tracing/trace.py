@@ -18,8 +18,10 @@ from ingestion_runtime.ingestion.context import RunContext
 from ingestion_runtime.metadata.cache import UnsavedSnapshots
 from ingestion_runtime.metadata.runtime import build_metadata_access
 from ingestion_runtime.model.batch import TableKey
+from ingestion_runtime.model.clock import utc_now
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError
-from ingestion_runtime.model.spec import Configuration, RunOptions, SinkFormat, TableSpec
+from ingestion_runtime.model.options import RunOptions
+from ingestion_runtime.model.spec import Configuration, SinkFormat, TableSpec
 from ingestion_runtime.model.target import TargetHead
 from ingestion_runtime.provenance.chain import Chain, read_chain
 from ingestion_runtime.staging import Staging
@@ -106,7 +108,7 @@ class _Tracer:
             emitter=EventEmitter(options.run_id),
             failpoints=Failpoints.from_environment({}),
             interrupted=threading.Event(),
-            clock=_utc_now,
+            clock=utc_now,
             failed_early={},
         )
         self._stack = stack
@@ -226,12 +228,11 @@ class _Tracer:
         if table.sink is SinkFormat.PARQUET:
             return look_at_parquet(sql, Path(runtime.final_root, table.schema, table.table), head, wanted)
         from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
-        from ingestion_runtime.endpoints.iceberg.commits import load
 
         assert runtime.catalog is not None  # noqa: S101 - a table for Iceberg has a catalog, validation has seen to it
         catalog = IcebergCatalog(runtime.catalog, self._run.tool.session, read_only=True)
         self._stack.callback(catalog.close)
-        loaded = load(catalog.pyiceberg(), catalog.identifier(table))
+        loaded = catalog.load(catalog.identifier(table))
         if loaded is None:
             return TargetFinding(exists=False)
         return look_at_iceberg(sql, loaded, head, wanted)
@@ -273,8 +274,5 @@ def _told(error: IngestionError | None) -> str | None:
 
 def _unanswered(error: IngestionError | None) -> SourceFinding:
     """Return what is known of a source that was not asked; ``error`` None: nothing was wrong."""
-    return SourceFinding(problem=_told(error), away=not isinstance(error, TerminalError))
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+    remedy = "" if error is None else error.remedy
+    return SourceFinding(problem=_told(error), away=not isinstance(error, TerminalError), remedy=remedy)

@@ -1,9 +1,9 @@
 """Rows at the source that the target does not have, or has otherwise: what the window says of their cursor."""
 
-from ingestion_runtime.model.cursor import CursorType
+from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.tracing.case import AGAIN, CORRECT, Case
 from ingestion_runtime.tracing.cause import Cause, Verdict
-from ingestion_runtime.tracing.evidence import Reach
+from ingestion_runtime.tracing.evidence import Place, Reach
 from ingestion_runtime.tracing.values import apart
 
 
@@ -34,6 +34,8 @@ def not_reached(case: Case) -> Verdict | None:
             first = case.table.initial_watermark
             words = f"{case.lead}: its {case.cursor} is at or below initial_watermark {first.literal if first else ''}"
             remedy = f"Lower initial_watermark or leave it out, and read the table anew with {case.reload}."
+            if case.table.incr_col_type is not CursorType.TEXT:
+                remedy = f"Read its window with --start-date, which may lie below it. {remedy}"
             return case.unequal(Cause.BELOW_INITIAL_WATERMARK, words, remedy)
     return None
 
@@ -64,23 +66,77 @@ def too_late(case: Case) -> Verdict | None:
     measured = cursor is not None and cursor.type is mark.type and cursor.type is not CursorType.TEXT
     late = f" by {apart(mark, cursor)}" if measured and cursor is not None else ""
     lag = f", where the lag begins at {window.reread_from.literal}" if window.reread_from else ""
-    read = f"; batch {window.covered_by} had read that window without it" if window.covered_by else ""
     return case.absent(
         Cause.LATE_BEYOND_LAG,
-        f"it came too late: its {case.cursor} lies below the watermark {mark.literal}{late}{lag}{read}",
-        f"Read its window again with --start-date, and raise the lag of {case.table.name} above that delay; a cursor that"
-        " the clock of an application sets needs one.",
+        f"it came {_how_late(case)}: its {case.cursor} lies below the watermark {mark.literal}{late}{lag}{_unseen(case)}",
+        f"{case.again}{_later_on(case)}",
     )
+
+
+def _later_on(case: Case) -> str:
+    """What keeps it from happening again, to follow what mends it."""
+    if case.table.incr_col_type is CursorType.TEXT:
+        return "; a text cursor has no lag: let new and changed rows have larger ones, or use mode full."
+    delay = f", and raise the lag of {case.table.name} above that delay; a cursor that the clock of an application sets"
+    return f"{delay} needs one."
+
+
+def _how_late(case: Case) -> str:
+    """A row that had been there came back; any other one came."""
+    last = case.found.lake.newest(Place.PUBLISHED)
+    if last is None or not last.tombstone:
+        return "too late"
+    return f"back too late, after batch {last.batch_id} of {last.load_date} had removed it"
+
+
+def _unseen(case: Case) -> str:
+    """Who read its window without it; nobody where a batch has brought it before."""
+    reader = case.found.window.covered_by
+    seen = case.table.primary_keys and case.found.lake.newest(Place.PUBLISHED) is not None
+    return f"; batch {reader} had read that window without it" if reader and not seen else ""
 
 
 def changed_unseen(case: Case) -> Verdict | None:
-    """Return that a change did not move the cursor; None where the row lies above the watermark."""
+    """Return why a change was not read, most often because it did not move the cursor; None where the row lies above the
+    watermark."""
     window = case.found.window
     if window.reach is not Reach.BELOW or window.watermark is None:
         return None
-    words = f"{case.lead}: it was changed without a cursor that moved: {case.cursor} is not above the watermark"
-    remedy = (
-        f"Let every change move {case.table.incremental_column} (a trigger), widen the lag, read its window again with"
-        " --start-date, or use mode full."
+    if window.changed:
+        words = f"{case.lead}, and what is read has changed since the last publish: {'; '.join(window.changed)}"
+        remedy = f"Restore the former settings, or replace the table with {case.reload}."
+        return case.unequal(Cause.SETTINGS_CHANGED, words, remedy)
+    return _unfilled(case) or _moved(case, window.watermark) or _unmoved(case, window.watermark)
+
+
+def _unfilled(case: Case) -> Verdict | None:
+    """The row differs in nothing but columns that its batch did not have yet."""
+    last = case.found.lake.newest(Place.PUBLISHED)
+    if last is None or last.tombstone or not last.columns:
+        return None
+    names = [name for name, _, there in case.found.differing if name not in last.columns and there == "NULL"]
+    if len(names) < len(case.found.differing):
+        return None
+    told = f"the column {names[0]}" if len(names) == 1 else f"the columns {', '.join(names)}"
+    words = f"{case.lead}: {told} came to the table after batch {last.batch_id} of {last.load_date} had brought its row"
+    remedy = f"Fill it in: ingestion backfill --table {case.table.name} --columns {','.join(names)}"
+    return case.unequal(Cause.COLUMN_NOT_FILLED, words, remedy)
+
+
+def _moved(case: Case, mark: Watermark) -> Verdict | None:
+    """The change did move the cursor, to where nothing is read any more."""
+    before = next(
+        (there or "another" for name, _, there in case.found.differing if name == case.table.incremental_column), ""
     )
-    return case.unequal(Cause.CHANGE_WITHOUT_CURSOR, f"{words} {window.watermark.literal}", remedy)
+    if not before:
+        return None
+    words = f"{case.lead}: it was changed too late: its {case.cursor} was {before} when the row was read"
+    words += f", and is not above the watermark {mark.literal}"
+    remedy = f"{case.again}{_later_on(case)}"
+    return case.unequal(Cause.LATE_BEYOND_LAG, words, remedy)
+
+
+def _unmoved(case: Case, mark: Watermark) -> Verdict:
+    words = f"{case.lead}: it was changed without a cursor that moved: {case.cursor} is not above the watermark"
+    remedy = f"{case.again}; let every change move {case.table.incremental_column} (a trigger), or use mode full."
+    return case.unequal(Cause.CHANGE_WITHOUT_CURSOR, f"{words} {mark.literal}", remedy)

@@ -16,7 +16,7 @@ from ingestion_runtime.tools.local_sql import text as quoted
 
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,40}")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})")
-_TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
+_TRUTHS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 _SHOWN: Final = 80
 _PER_SECOND: Final = {CursorType.TIMESTAMP: 1_000_000, CursorType.EPOCH_SECONDS: 1, CursorType.EPOCH_MILLIS: 1000}
 _UNITS: Final = (("days", 86_400), ("hours", 3600))
@@ -85,6 +85,25 @@ def _moment(text: str, *, zoned: bool) -> datetime:
     if not zoned:
         raise ValueError(text)
     return moment.astimezone(UTC)
+
+
+def describe_kind(kind: pa.DataType) -> str:
+    """Return in words which values a column of a type holds, and how they are written."""
+    if pa.types.is_integer(kind):
+        return f"whole numbers of up to {kind.bit_width} bits"
+    if pa.types.is_decimal(kind):
+        return f"numbers of up to {kind.precision} digits, {kind.scale} of them behind the point"
+    if pa.types.is_timestamp(kind):
+        return f"moments, as 2026-06-28 09:00:00{'+02:00' if kind.tz else ', without a zone'}"
+    return next((words for is_kind, words in _WORDS if is_kind(kind)), "text")
+
+
+_WORDS: Final[tuple[tuple[Callable[[pa.DataType], bool], str], ...]] = (
+    (pa.types.is_boolean, "true and false"),
+    (pa.types.is_floating, "numbers"),
+    (pa.types.is_date, "days, as 2026-06-28"),
+    (pa.types.is_binary, "bytes, in hex digits"),
+)
 
 
 def sql_value(value: Any, kind: pa.DataType) -> str:
@@ -165,6 +184,6 @@ def show(value: Any) -> str:
         return "NULL"
     spelled = value.hex() if isinstance(value, bytes) else str(value)
     spelled = repr(spelled)[1:-1] if not spelled.isprintable() else spelled
-    if not spelled or spelled != spelled.strip():
-        spelled = f"'{spelled}'"  # blanks at an end, which else nobody would see
+    if not spelled or spelled == "NULL" or spelled != spelled.strip():
+        spelled = f"'{spelled}'"  # blanks at an end, which else nobody would see; a text that is no NULL
     return spelled if len(spelled) <= _SHOWN else f"{spelled[: _SHOWN - 3]}..."

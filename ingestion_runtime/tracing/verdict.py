@@ -1,5 +1,8 @@
 """The one sentence: why a key is in the target, or is not, out of what was found of it. Pure."""
 
+from dataclasses import replace
+from typing import Final
+
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.tracing.absent import absent, without_table
 from ingestion_runtime.tracing.case import Case
@@ -8,14 +11,31 @@ from ingestion_runtime.tracing.evidence import Evidence, Place
 from ingestion_runtime.tracing.standing import standing
 from ingestion_runtime.tracing.wanted import Wanted
 
+_MENDED_BY_A_RUN: Final = {
+    Cause.NOT_READ_YET,
+    Cause.DELETE_NOT_READ_YET,
+    Cause.RUN_FAILED,
+    Cause.NEVER_LOADED,
+    Cause.BATCH_NOT_PUBLISHED,
+    Cause.LANDED_NOT_PUBLISHED,
+}
+
 
 def judge(table: TableSpec, wanted: Wanted, found: Evidence) -> Verdict:
     """Return why the row that is asked for is in the target or is not."""
-    case = Case(table, wanted, found)
+    verdict = _judge(Case(table, wanted, found), found)
+    if found.state.at_work is None or verdict.cause not in _MENDED_BY_A_RUN:
+        return verdict
+    return replace(verdict, remedy=f"Run {found.state.at_work} is at work on the table: ask again when it has ended.")
+
+
+def _judge(case: Case, found: Evidence) -> Verdict:
     if found.source.problem is not None:
         return _unreachable(case, found.source.problem)
     if found.target.problem is not None:
         return _unreadable(case, found.target.problem)
+    if found.target.lacking is not None:
+        return _without_column(case, found.target.lacking)
     if not found.target.exists:
         return without_table(case)
     return (standing(case) if case.there else absent(case)) or _unexplained(case)
@@ -29,9 +49,11 @@ def _unreachable(case: Case, problem: str) -> Verdict:
         stands = f"may be in the target, which could not be looked at either ({target.problem})"
     words = f"{case.who} {stands}{case.since}{_lake_says(case)}; the source did not say what it has: {problem}."
     there = None if target.problem is not None else case.there
+    remedy = case.found.source.remedy
     if case.found.source.away:
-        return Verdict(Cause.SOURCE_UNREACHABLE, there, None, words, "Ask again once the source answers.")
-    return Verdict(Cause.SOURCE_NOT_READABLE, there, None, words, "Correct that at the source or in the configuration.")
+        return Verdict(Cause.SOURCE_UNREACHABLE, there, None, words, remedy or "Ask again once the source answers.")
+    remedy = remedy or "Correct that at the source or in the configuration."
+    return Verdict(Cause.SOURCE_NOT_READABLE, there, None, words, remedy)
 
 
 def _unreadable(case: Case, problem: str) -> Verdict:
@@ -44,6 +66,13 @@ def _unreadable(case: Case, problem: str) -> Verdict:
         words,
         "See what is wrong with it: `ingestion doctor`, and `ingestion verify` for its files.",
     )
+
+
+def _without_column(case: Case, name: str) -> Verdict:
+    at_source = "the source has it" if case.rows else "the source does not have it"
+    words = f"{case.who} cannot be looked up in the target, which has no column {name}; {at_source}{_lake_says(case)}."
+    remedy = "A new column comes with the next run that publishes; ask by columns that both sides have."
+    return Verdict(Cause.TARGET_NOT_READABLE, None, None, words, remedy)
 
 
 def _lake_says(case: Case) -> str:

@@ -8,9 +8,11 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ingestion_runtime.model.errors import ConfigError
-from ingestion_runtime.tracing.values import read_value, show
+from ingestion_runtime.tools.local_sql import quote
+from ingestion_runtime.tracing.values import describe_kind, read_value, show, sql_value
 
 _NULL: Final = "NULL"
+_SHOWN: Final = 80
 
 #: Columns and what they shall hold, as it was typed; None: NULL.
 Spoken = tuple[tuple[str, str | None], ...]
@@ -27,6 +29,24 @@ class Part:
     column: str
     kind: pa.DataType
     value: Any
+
+    def condition(self, kind: pa.DataType) -> str | None:
+        """Return DuckDB's condition for rows that hold it in a column of a type; None where none of them can."""
+        name, value = quote(self.column), self.value
+        if value is None:
+            return f"{name} IS NULL"
+        if kind != self.kind:
+            # The column had another type when these rows landed: as its text the value is the same one.
+            try:
+                value = read_value(value.hex() if isinstance(value, bytes) else str(value), kind)
+            except ValueError:
+                return None
+            if pa.types.is_integer(kind) and str(value) != str(self.value):
+                return None  # 01 is another text than 1
+        if pa.types.is_floating(kind):
+            # By its statistics DuckDB leaves row groups out in which there is a NaN.
+            return f"CASE WHEN {name} IS NULL THEN false ELSE {name} = {sql_value(value, kind)} END"
+        return f"{name} = {sql_value(value, kind)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +131,16 @@ def _value(name: str, text: str | None, kind: pa.DataType, table: str) -> Any:
         return read_value(text, kind)
     except ValueError:
         raise KeyTypeError(
-            f"{show(text)!r} is no value of the column {name!r} of {table}, which holds {kind}: no row can have it.",
-            remedy=f"Write it as a value of {kind}.",
+            f"{_cut(text)!r} is no value of the column {name!r} of {table}, which holds {describe_kind(kind)}: no row can"
+            " have it.",
+            remedy="Write the value so; see that the values of a key stand in the order of primary_keys.",
             table=table,
             column=name,
         ) from None
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _from_json(text: str, keys: Sequence[str]) -> Spoken | None:

@@ -9,8 +9,9 @@ from ingestion_runtime.events.types.source import HorizonHeld, HorizonStuck
 from ingestion_runtime.ingestion.context import RunContext, build_foresight
 from ingestion_runtime.model.batch import IngestionPlan, Receipt
 from ingestion_runtime.model.cursor import CursorType, Slice, Watermark
+from ingestion_runtime.model.digest import reading
 from ingestion_runtime.model.errors import IngestionError
-from ingestion_runtime.model.spec import NullCursor, TableSpec, reading
+from ingestion_runtime.model.spec import NullCursor, TableSpec
 from ingestion_runtime.planning.reread import effective_lag
 from ingestion_runtime.planning.watermark import subtract_lag
 from ingestion_runtime.provenance.chain import Chain

@@ -175,16 +175,26 @@ def test_what_was_published_and_never_recorded_is_done(call: Call, shop: Lake) -
     assert shop.run(None).tables[0].status == "skipped"
 
 
-def test_a_table_that_a_living_run_holds_is_told(call: Call, shop: Lake) -> None:
-    """By whom; no lease of its own is needed to look."""
+@pytest.mark.parametrize(
+    ("holder", "what"),
+    [
+        ("busy", "until it ends, another run leaves this table with exit code 4"),
+        (
+            "maintenance-20260701T020000-0badca",
+            "a run waits for it, up to 60 s, and then leaves this table with exit code 4",
+        ),
+    ],
+)
+def test_a_table_that_somebody_holds_is_told(call: Call, shop: Lake, holder: str, what: str) -> None:
+    """By whom, and what a run would do about it; no lease of its own is needed to look."""
     shop.run(None)
     configuration = load_configuration(shop.path)
     store = sqlite_store(configuration.runtime.state_database)
     store.open()
-    lease = store.acquire_lease(target_key(configuration.runtime, configuration.tables[1]), current_holder("busy"), 0)
+    lease = store.acquire_lease(target_key(configuration.runtime, configuration.tables[1]), current_holder(holder), 0)
     orders = explain(call, shop)["shop.orders"]
-    assert orders["lease"] == "busy"
-    assert any(f"process {os.getpid()}" in note and "exit code 4" in note for note in orders["notes"])
+    assert (orders["lease"], orders["action"]) == (holder, "unchanged")
+    assert any(f"process {os.getpid()}" in note and note.endswith(what) for note in orders["notes"])
     store.release_lease(lease)
     store.close()
     assert explain(call, shop)["shop.orders"]["lease"] is None

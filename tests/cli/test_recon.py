@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -17,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from ingestion_runtime.commands.recon import recon
 from tests.lake import PROJECT, Lake
-from tests.servers.postgresql import PASSWORD_VARIABLE, PostgresDatabase
+from tests.servers.postgresql import PostgresDatabase
 
 Compare = Callable[..., Result]
 
@@ -198,22 +197,11 @@ def test_a_table_that_only_spark_can_read_says_so(loaded: Lake, compare: Compare
     assert "--engine spark" in result.stderr
 
 
-def test_an_interruption_ends_it_in_order(
-    postgres: PostgresDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interruption_ends_it_in_order(postgres: PostgresDatabase, tmp_path: Path) -> None:
     """A statement at the source is broken off; the document says of every table how it ended."""
     postgres.psql("CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1); CREATE TABLE b (id int PRIMARY KEY)")
-    connection: dict[str, Any] = {
-        "dialect": "postgresql",
-        "host": postgres.host,
-        "port": postgres.port,
-        "user": postgres.user,
-        "database": postgres.database,
-        "password": f"${{env:{PASSWORD_VARIABLE}}}",
-    }
-    monkeypatch.setenv(PASSWORD_VARIABLE, postgres.password)
     tables = [{"schema": "public", "table": name, "mode": "full", "primary_keys": ["id"]} for name in ("a", "b")]
-    lake = Lake(tmp_path, connection, tables)
+    lake = Lake(tmp_path, postgres.configured(), tables)
     assert lake.run(None).exit_code == 0
     command = [sys.executable, str(PROJECT / "recon.py"), "--config", str(lake.path), "--output-json", "--max-parallel", "1"]
     address = f"host={postgres.host} port={postgres.port} user={postgres.user} dbname={postgres.database}"

@@ -10,11 +10,10 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 
 from tests.cli.conftest import TABLES
 from tests.lake import PROJECT, Lake
-from tests.servers.postgresql import PASSWORD_VARIABLE, PostgresDatabase
+from tests.servers.postgresql import PostgresDatabase
 
 # Whatever happens, the process says at its end what it has imported, and whether garbage is collected.
 PROBE = """
@@ -104,9 +103,9 @@ def test_a_status_imports_what_reads_the_state_and_no_engine(shop: Lake, tmp_pat
     assert imported.distributions <= {"click", *CONFIGURATION, *STATE}
 
 
-def test_a_run_with_nothing_to_do_imports_no_engine(shop: Lake, spark: SparkSession, tmp_path: Path) -> None:
+def test_a_run_with_nothing_to_do_imports_no_engine(shop: Lake, tmp_path: Path) -> None:
     """Neither engine, nor what reads table metadata and rows, nor what judges SQL: the state and the source say it all."""
-    shop.run(spark)
+    shop.run(None)
     imported = Imported(tmp_path, ["--config", str(shop.path), "--load-date", "2026-07-01"])
     assert imported.code == 0, imported.output
     assert imported.output.count("unchanged") + imported.output.count("skipped") == len(TABLES)
@@ -114,26 +113,18 @@ def test_a_run_with_nothing_to_do_imports_no_engine(shop: Lake, spark: SparkSess
     assert imported.collects_garbage  # off while importing: 0.1 s; a run may last for hours
     # Their first import costs more than asking a table.
     assert not {"pyarrow.parquet", "pyarrow.compute", "pyarrow.dataset", "pyarrow.fs"} & imported.modules
+    # Nor what only comparing and maintaining need: a dataclass costs 0.5 ms.
+    other = {"model.comparison", "model.upkeep", "endpoints.jdbc.comparing", "reconciliation"}
+    assert not {f"ingestion_runtime.{name}" for name in other} & imported.modules
 
 
-def test_a_run_with_nothing_to_do_on_postgresql_adds_its_driver_only(
-    postgres: PostgresDatabase, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_with_nothing_to_do_on_postgresql_adds_its_driver_only(postgres: PostgresDatabase, tmp_path: Path) -> None:
     postgres.psql(
         "CREATE TABLE orders (id int PRIMARY KEY, updated_at timestamptz);"
         "INSERT INTO orders VALUES (1, '2024-05-01 00:00+00')"
     )
-    connection = {
-        "dialect": "postgresql",
-        "host": postgres.host,
-        "port": postgres.port,
-        "user": postgres.user,
-        "database": postgres.database,
-        "password": f"${{env:{PASSWORD_VARIABLE}}}",
-    }
-    lake = Lake(tmp_path, connection, [{**TABLES[1], "schema": "public"}])
-    monkeypatch.setenv(PASSWORD_VARIABLE, postgres.password)
-    lake.run(spark)
+    lake = Lake(tmp_path, postgres.configured(), [{**TABLES[1], "schema": "public"}])
+    lake.run(None)
     imported = Imported(tmp_path, ["--config", str(lake.path), "--load-date", "2026-07-01"])
     assert imported.code == 0, imported.output
     assert "unchanged" in imported.output

@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import Result
 
-from ingestion_runtime.commands.common import parse_load_date, select_reloads, select_tables
+from ingestion_runtime.commands.common import parse_load_date, pick_tables, select_by, select_tables
 from ingestion_runtime.config import load_configuration
 from ingestion_runtime.model.errors import ConfigError
+from ingestion_runtime.model.spec import TableSpec
 from tests.cli.conftest import Call
 from tests.lake import PROJECT, Lake
 
@@ -140,6 +141,20 @@ def test_selected_names_are_trimmed_and_their_case_does_not_count(shop: Lake, on
     assert [table.name for table in select_tables(load_configuration(shop.path), only)] == expected
 
 
+def test_a_table_whose_name_holds_commas_can_be_chosen_among_others() -> None:
+    """The longest name that there is counts."""
+    tables = tuple(TableSpec("shop", name, "full", "source") for name in ("a", "a,b", "c, d", "b"))
+    for names, expected in (
+        ("shop.a,b", ["a,b"]),
+        (" SHOP.C, D ,shop.a", ["a", "c, d"]),
+        ("shop.a,shop.b", ["a", "b"]),
+        ("shop.c, d,shop.a,b", ["a,b", "c, d"]),
+    ):
+        assert [table.table for table in pick_tables(tables, names, "--only-tables")] == expected
+    with pytest.raises(ConfigError, match="--only-tables names x, which"):
+        pick_tables(tables, "shop.a,b,x", "--only-tables")
+
+
 def test_an_unknown_name_beside_a_trimmed_one_is_refused_alone(call: Call, shop: Lake) -> None:
     """What was recognised is not in the complaint."""
     message = refused(call("--config", shop.path, "--only-tables", " SHOP.Orders ,x.y"))
@@ -153,7 +168,7 @@ def test_an_unknown_name_beside_a_trimmed_one_is_refused_alone(call: Call, shop:
 def test_reload_takes_names_or_a_star(shop: Lake, names: str | None, expected: list[str]) -> None:
     """Without the option nothing is reloaded; with a star every selected table is."""
     tables = load_configuration(shop.path).tables
-    assert [table.name for table in select_reloads(tables, names)] == expected
+    assert [table.name for table in select_by(tables, names, "--reload")] == expected
 
 
 def test_a_load_date_is_an_iso_day_or_today_in_the_configured_zone() -> None:

@@ -28,9 +28,10 @@ from ingestion_runtime.model.comparison import (
     LeftOut,
     SourceView,
 )
+from ingestion_runtime.model.connection import ConnectionSpec, Tls
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.result import TableStatus
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
+from ingestion_runtime.model.spec import TableSpec
 from tests.comparing import both_sides
 from tests.lake import Lake
 from tests.servers.mariadb import MariaDatabase
@@ -186,10 +187,11 @@ def test_text_of_a_database_in_another_encoding_is_counted_in_letters_and_hashed
         f"{known} CREATE TABLE t (id text, code char(6), at timestamptz, PRIMARY KEY (id, code));"
         " INSERT INTO t VALUES ('é', 'ß', '2024-01-01'), ('a,b:c', 'x', '2024-01-01'), ('', '', '2024-01-02')"
     )
-    (tmp_path / "password").write_text(f"{database.password}\n")
-    login = {"user": database.user, "password": "${file:password}", "database": database.database}
-    connection = {"dialect": "postgresql", "host": database.host, "port": database.port, **login}
-    lake = Lake(tmp_path, connection, [{**merged("t", primary_keys=["id", "code"]), "schema": "public", "engine": "arrow"}])
+    lake = Lake(
+        tmp_path,
+        database.configured(),
+        [{**merged("t", primary_keys=["id", "code"]), "schema": "public", "engine": "arrow"}],
+    )
     assert [table.status for table in lake.run(None).tables] == [TableStatus.DONE]
 
     with both_sides(lake, "public.t") as sides:
@@ -386,6 +388,11 @@ def test_groups_buckets_and_values_are_told_exactly(shop: Shop) -> None:
         chosen = sorted(top)[:2]
         assert view.rows.buckets(2, chosen) == {name: deep[name] for name in deep if name[0] in chosen}
         assert {row.key_hash[11] for row in view.rows.hashes(chosen)} == set(chosen)
+        parts = [view.rows.column_checksums([name]) for name in top]
+        assert [part["v"].rows for part in parts] == [bucket.rows for bucket in top.values()]
+        assert view.rows.column_checksums(list(top)) == view.rows.column_checksums()
+        highs = {column: sum(part[column].high for part in parts) for column in ("id", "v", "at")}
+        assert highs == {column: whole.high for column, whole in view.rows.column_checksums().items()}
         assert list(view.rows.hashes([])) == []
         one = next(iter(view.rows.hashes(chosen)))
         ((found, values),) = view.rows.values([one.key_hash])

@@ -107,17 +107,18 @@ def test_an_adopted_file_outlives_the_first_name(desk: Desk) -> None:
 
 
 def test_a_file_is_adopted_from_and_to_a_local_disk(desk: Desk, tmp_path: Path) -> None:
-    """Staging and raw may lie in two places; nothing but the file arrives."""
-    near = tmp_path / "near" / "file"
-    near.parent.mkdir()
+    """Staging and raw may lie in two places; nothing but the file arrives, under its very name."""
+    near = tmp_path / "near" / "inc=a b" / "ü'%3D[*]?#"
+    near.parent.mkdir(parents=True)
     near.write_text("rows")
     desk.files.make_directory(desk.root)
 
-    desk.files.adopt(str(near), f"{desk.root}/far")
-    desk.files.adopt(f"{desk.root}/far", str(near.with_name("back")))
+    desk.files.adopt(str(near), f"{desk.root}/inc=%2F ü#?")
+    desk.files.adopt(f"{desk.root}/inc=%2F ü#?", str(near.with_name("back:1")))
 
-    assert near.with_name("back").read_text() == "rows"
-    assert sorted(path.name for path in near.parent.iterdir()) == ["back", "file"]
+    assert near.with_name("back:1").read_text() == "rows"
+    assert sorted(path.name for path in near.parent.iterdir()) == ["back:1", near.name]
+    assert desk.files.names(desk.root) == ("inc=%2F ü#?",)
 
 
 def test_a_directory_moves_in_one_step_to_a_free_name(desk: Desk) -> None:

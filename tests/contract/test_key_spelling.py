@@ -77,12 +77,10 @@ NAMES = ("every_type", "one_text")
 Connection = dict[str, Any]
 
 
-def open_postgresql(request: pytest.FixtureRequest, root: Path) -> tuple[Connection, str, Callable[[str], object]]:
+def open_postgresql(request: pytest.FixtureRequest, _: Path) -> tuple[Connection, str, Callable[[str], object]]:
     database = request.getfixturevalue("postgres")
-    (root / "password").write_text(f"{database.password}\n")
-    login = {"user": database.user, "password": "${file:password}", "database": database.database}
     database.psql(POSTGRESQL)
-    return {"dialect": "postgresql", "host": database.host, "port": database.port, **login}, "public", database.psql
+    return database.configured(), "public", database.psql
 
 
 def open_sqlite(_: pytest.FixtureRequest, root: Path) -> tuple[Connection, str, Callable[[str], object]]:
@@ -96,13 +94,10 @@ def open_sqlite(_: pytest.FixtureRequest, root: Path) -> tuple[Connection, str, 
     return {"dialect": "sqlite", "database": str(path)}, "main", run
 
 
-def open_mariadb(request: pytest.FixtureRequest, root: Path) -> tuple[Connection, str, Callable[[str], object]]:
+def open_mariadb(request: pytest.FixtureRequest, _: Path) -> tuple[Connection, str, Callable[[str], object]]:
     database = request.getfixturevalue("mariadb")
-    (root / "password").write_text(f"{database.password}\n")
-    login = {"user": database.user, "password": "${file:password}", "database": database.database}
     database.client(MARIADB)
-    address = {"dialect": "mariadb", "host": database.host, "port": database.port, "tls": {"mode": "disable"}}
-    return {**address, **login}, database.database, database.client
+    return database.configured(), database.database, database.client
 
 
 OPENERS = {"postgresql": open_postgresql, "sqlite": open_sqlite, "mariadb": open_mariadb}

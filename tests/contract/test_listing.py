@@ -9,8 +9,8 @@ import pytest
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.listing import ListedTable, list_tables, read_listing
+from ingestion_runtime.model.connection import ConnectionSpec, Tls
 from ingestion_runtime.model.errors import ConfigError, TransientError
-from ingestion_runtime.model.spec import ConnectionSpec, Tls
 from tests.readings import Reference
 from tests.servers.mariadb import MariaDatabase
 from tests.servers.ports import HOST, free_port

@@ -17,11 +17,12 @@ from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import Extract, SourceEndpoint
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.horizon import Ceiling
-from ingestion_runtime.model.spec import ConnectionSpec, PartitionRead, TableSpec
+from ingestion_runtime.model.spec import PartitionRead, TableSpec
 
 
 class NoSession:
@@ -748,6 +749,6 @@ def test_sqlite_decimals_accept_every_price(tmp_path: Path) -> None:
     source = sqlite_source(
         tmp_path / "s.db", f"CREATE TABLE t (p DECIMAL(12,2)); INSERT INTO t VALUES {', '.join(f'({p})' for p in prices)}"
     )
-    (column,) = source.table()._describe_once().columns
+    (column,) = source.table()._description.known().columns
     rows = Database(source.spec, dialect_for("sqlite")).rows(f"SELECT {column.select} FROM t WHERE NOT ({column.bad_when})")
     assert [format(float(spelled), ".2f") for (spelled,) in rows] == prices

@@ -20,8 +20,8 @@ from ingestion_runtime.model.batch import Batch, IngestionPlan, PlannerMetadata,
 from ingestion_runtime.model.cursor import CursorType, Fingerprint, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.errors import LeaseHeldError, TerminalError
 from ingestion_runtime.model.horizon import CursorSample
+from ingestion_runtime.model.options import RunOptions
 from ingestion_runtime.model.result import TableStatus
-from ingestion_runtime.model.spec import RunOptions
 from ingestion_runtime.model.state import DayStatus, Holder, Phase, PhaseStatus, Pruned, RunRecord, StateRecord, TableHead
 from ingestion_runtime.state.processes import current_holder
 from ingestion_runtime.state.sql import SqlStateStore

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from ingestion_runtime.endpoints.iceberg.catalog import catalog_conf
 from ingestion_runtime.model.spec import CatalogSpec
 from tests.lake import Lake
+from tests.provenance import proven_manifests
 
 Row = dict[str, Any]
 
@@ -157,9 +158,11 @@ def differences(name: str, expected: Sequence[Row], found: Sequence[Row]) -> lis
 
 
 def require_equal(lake: Lake, shop: Shop, *names: str) -> None:
-    """Fail unless the targets equal the source as it is now."""
+    """Fail unless the targets equal the source as it is now, and their receipts prove every manifest of theirs in raw."""
     findings = [text for name in names for text in differences(name, shop.due(name), published_rows(lake, name))]
     assert not findings, "; ".join(findings)
+    for name in names:
+        proven_manifests(lake.root / "raw" / name.replace(".", "/"), published_receipt(lake, name))
 
 
 def main_history(lake: Lake, name: str) -> list[int]:

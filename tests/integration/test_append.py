@@ -306,14 +306,12 @@ def test_rows_of_open_transactions_are_added_once_when_they_are_there(
     """A row whose transaction began before the run and ended after it lies above the bound. A day as the cursor brings its
     rows bit by bit, and those that were read before take their own place."""
     database = postgres_server.create_database()
-    (tmp_path / "password").write_text(database.password)
-    login = {"host": database.host, "port": database.port, "database": database.database, "user": database.user}
     tables = [
         {"schema": "public", "table": name, "mode": "append", "incremental_column": "at", "incr_col_type": kind}
         for name, kind in (("moments", "timestamp"), ("days", "date"))
     ]
     tables[1]["cursor_timezone"] = "UTC"
-    lake = Lake(tmp_path, {"dialect": "postgresql", "password": "${file:password}", **login}, tables)
+    lake = Lake(tmp_path, database.configured(), tables)
     lake.document["runtime"]["engine"] = "arrow"
     lake.save()
     database.psql("CREATE TABLE moments (at timestamptz(0) DEFAULT now(), v int); CREATE TABLE days (at date, v int);")

@@ -20,10 +20,11 @@ from ingestion_runtime.endpoints.jdbc.arrow_reader import ArrowReader
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import CursorType, Interval, Slice, Watermark
 from ingestion_runtime.model.endpoint import IngestColumns
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.tools.files import LocalFiles
 from ingestion_runtime.tools.parquet_writer import ParquetSettings
 from tests.lake import PROJECT
@@ -246,7 +247,8 @@ MEASURED = textwrap.dedent("""
     from ingestion_runtime.endpoints.jdbc.database import Database
     from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
     from ingestion_runtime.endpoints.jdbc.source import JdbcSource
-    from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+    from ingestion_runtime.model.connection import ConnectionSpec
+    from ingestion_runtime.model.spec import TableSpec
     from ingestion_runtime.tools.files import LocalFiles
     from ingestion_runtime.tools.parquet_writer import ParquetSettings
     from tests.readings import Reference

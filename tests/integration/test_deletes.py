@@ -59,16 +59,7 @@ KEYS = {"by_number": ("id",), "by_text": ("code",), "by_pair": ("region", "numbe
 @pytest.fixture
 def postgres_lake(postgres: PostgresDatabase, tmp_path: Path) -> Lake:
     """A lake on an empty database; tables are added by the tests."""
-    (tmp_path / "password").write_text(f"{postgres.password}\n")
-    connection = {
-        "dialect": "postgresql",
-        "host": postgres.host,
-        "port": postgres.port,
-        "database": postgres.database,
-        "user": postgres.user,
-        "password": "${file:password}",
-    }
-    return Lake(tmp_path, connection, [])
+    return Lake(tmp_path, postgres.configured(), [])
 
 
 def with_tables(lake: Lake, *tables: Mapping[str, Any]) -> Lake:

@@ -16,8 +16,9 @@ from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
+from ingestion_runtime.model.connection import ConnectionSpec, Tls
 from ingestion_runtime.model.result import RunResult, TableResult, TableStatus
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
+from ingestion_runtime.model.spec import TableSpec
 from tests.lake import Lake
 from tests.servers.mariadb import MariaDatabase
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
@@ -125,10 +126,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("guardrails")
     database = postgres_server.create_database()
-    (root / "password").write_text(database.password)
-    address = {"host": database.host, "port": database.port, "database": database.database}
-    login = {"user": database.user, "password": f"${{file:{root / 'password'}}}"}
-    yield Place(root, database, {"dialect": "postgresql", **address, **login})
+    yield Place(root, database, database.configured())
     postgres_server.drop_database(database.database)
 
 

@@ -16,9 +16,9 @@ from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialect import fetch
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import mark_own
+from ingestion_runtime.model.connection import ConnectionSpec, Tls
 from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.result import TableStatus
-from ingestion_runtime.model.spec import ConnectionSpec, Tls
 from tests.miniature import SmallLakes, failure_of, only, scd1, told, wait_until
 from tests.readings import Reference
 from tests.servers.mariadb import MariaDatabase, MariaServer

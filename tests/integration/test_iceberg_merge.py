@@ -74,7 +74,7 @@ class Story:
         payload = make_payload(self._root / str(number), batch, *parts, one_slice=one_slice)
         emitter = EventEmitter("test", [self])
         publisher = Publisher(self.target, Identity(self.spec.name, "tests", (), ""), lambda: 1, emitter, Failpoints({}))
-        publication = publisher.publish(batch, payload, land)
+        publication = publisher.publish(batch, payload, lambda: f"manifest {number}, {land()}")
         self._base = publication.receipt.batch_id if publication.receipt else None
         return publication
 

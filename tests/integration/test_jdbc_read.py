@@ -27,10 +27,11 @@ from ingestion_runtime.endpoints.jdbc.meter import ReadMeter
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.endpoints.jdbc.spark_progress import followed
 from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import IngestColumns
 from ingestion_runtime.model.errors import ConfigError, SpoiltBatchError, TerminalError, TransientError
-from ingestion_runtime.model.spec import ConnectionSpec, PartitionRead, TableSpec
+from ingestion_runtime.model.spec import PartitionRead, TableSpec
 from tests.readings import Reference
 from tests.servers.postgresql import PostgresDatabase, PostgresServer
 

@@ -254,7 +254,7 @@ class TestBesideRuns:
     """Runs and maintenance at the same time, in processes of their own."""
 
     def test_a_run_that_holds_its_table_is_left_alone_and_publishes_over_the_rewrite(self, tmp_path: Path) -> None:
-        """Files are written anew without the lease; the rest is left with a remark. The run writes its branch again."""
+        """Files are written anew without the lease; the rest is left, with exit code 4. The run writes its branch again."""
         lake, shop = make_lake(tmp_path, ORDERS)
         tell(lake, EAGER)
         nights(lake, shop, 3)
@@ -262,11 +262,14 @@ class TestBesideRuns:
         hold = Hold(tmp_path, "before-publish", ORDER)
         with Process(lake.command("--load-date", "2026-07-20", "--output", "json"), [hold]) as held:
             held.wait_until_held()
-            table = of(maintain(lake, days=100))
-            assert (table.status, table.error) == (Status.REWRITTEN, None)
+            report = maintain(lake, days=100)
+            table = of(report)
+            assert (report.exit_code, table.status) == (4, Status.ERROR)
             assert set(done(table)) == {ActionKind.REWRITE}
+            assert table.error is not None
             assert table.held_by is not None
-            assert table.remarks == (f"lease held by run {table.held_by}: what needs it was left for the next time",)
+            assert f"run {table.held_by} (process " in table.error.message
+            assert "when that run has ended" in table.error.remedy
             hold.let_go()
             ended = held.end()
         assert ended.code == 0, ended.stderr
@@ -523,6 +526,32 @@ def test_raw_keeps_what_a_rebuild_needs(tmp_path: Path) -> None:
     assert any("raw is not whole" in finding.message for finding in report.findings)
 
 
+def test_mirrors_of_old_logs_go_with_the_logs(tmp_path: Path) -> None:
+    """The outbox is looked through where there is one; where it cannot be reached the tables and the logs stand."""
+    lake, shop = make_lake(tmp_path, STOCK)
+    runtime = lake.document["runtime"]
+    runtime["hdfs_outbox_root"] = str(tmp_path / "outbox")
+    lake.save()
+    nights(lake, shop, 2)
+    mirrors = sorted((tmp_path / "outbox").iterdir())
+    for number, folder in enumerate(mirrors):  # these runs have names of a test's making
+        folder.rename(folder.with_name(f"run-2026070{number + 1}T020000-abcdef"))
+    foreseen = maintain(lake, Mode.DRY_RUN, days=300).housekeeping
+    assert (foreseen.outbox_runs, foreseen.outbox_bytes > 1000, len(list((tmp_path / "outbox").iterdir()))) == (1, True, 2)
+    told = maintain(lake, days=300).housekeeping
+    assert (told.outbox_runs, told.outbox_bytes) == (1, foreseen.outbox_bytes)
+    assert ActionKind.REMOVE_MIRRORS in {action.kind for action in told.actions}
+    assert [path.name for path in (tmp_path / "outbox").iterdir()] == ["run-20260702T020000-abcdef"]
+
+    runtime["hdfs_outbox_root"] = "webhdfs://127.0.0.1:1/outbox"
+    lake.save()
+    report = maintain(lake, days=400)
+    assert (report.exit_code, report.tables[0].error) == (3, None)
+    assert report.housekeeping.error is not None
+    assert "outbox" in report.housekeeping.error.message
+    assert report.housekeeping.log_files > 0
+
+
 def test_rows_of_the_state_that_nobody_needs_go_with_their_time(tmp_path: Path) -> None:
     """Only with all tables of the configuration; what runs and commands go by stays."""
     lake, shop = make_lake(tmp_path, ORDERS)
@@ -535,6 +564,7 @@ def test_rows_of_the_state_that_nobody_needs_go_with_their_time(tmp_path: Path) 
     report = maintain(lake, days=100)
     assert report.housekeeping.state_rows == foreseen.state_rows
     assert [action.kind for action in report.housekeeping.actions] == [ActionKind.PRUNE_STATE, ActionKind.REMOVE_LOGS]
+    assert report.housekeeping.outbox_runs == 0
     ((after,),) = query_state(lake, count)
     assert after < before
     shop.change("INSERT INTO orders VALUES (300, 'after', 1, '2026-06-30 08:00:00')")

@@ -27,10 +27,11 @@ from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
 from ingestion_runtime.endpoints.jdbc.spark_reader import SparkReader
+from ingestion_runtime.model.connection import ConnectionSpec, Tls
 from ingestion_runtime.model.cursor import CursorType, Interval, ReRead, Slice, Watermark
 from ingestion_runtime.model.endpoint import Shape
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
+from ingestion_runtime.model.spec import TableSpec
 from tests.readings import Reference
 from tests.servers.mariadb import MariaDatabase, MariaServer
 

@@ -21,8 +21,8 @@ from ingestion_runtime.endpoints.jdbc.dialects.mysql import MySQL
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import mark_own
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_stream import stream_rows
 from ingestion_runtime.endpoints.jdbc.landing import lander
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.errors import TerminalError, TransientError
-from ingestion_runtime.model.spec import ConnectionSpec
 from tests.readings import Reference
 from tests.servers.mariadb import MariaDatabase, MariaServer
 

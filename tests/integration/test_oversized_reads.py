@@ -51,19 +51,6 @@ def limited(postgres: PostgresDatabase) -> PostgresDatabase:
     return postgres
 
 
-def connection_of(server: PostgresDatabase, root: Path) -> dict[str, Any]:
-    secret = root / "password"
-    secret.write_text(server.password)
-    return {
-        "dialect": "postgresql",
-        "host": server.host,
-        "port": server.port,
-        "database": server.database,
-        "user": server.user,
-        "password": f"${{file:{secret}}}",
-    }
-
-
 def test_a_window_that_times_out_is_read_in_smaller_parts(
     spark: SparkSession, tmp_path: Path, limited: PostgresDatabase
 ) -> None:
@@ -76,7 +63,7 @@ def test_a_window_that_times_out_is_read_in_smaller_parts(
         "incremental_column": "at",
         "incr_col_type": "timestamp",
     }
-    lake = Lake(tmp_path, connection_of(limited, tmp_path), [table])
+    lake = Lake(tmp_path, limited.configured(), [table])
     assert lake.run(spark).exit_code == 0
     assert sorted(row["id"] for row in lake.rows("public.slow_accounts")) == list(range(1, ROWS + 1))
     events = lake.events()
@@ -205,7 +192,7 @@ def test_memory_that_runs_out_costs_a_halving_and_not_the_run(tmp_path: Path, po
     postgres.psql("""CREATE TABLE keys (id int PRIMARY KEY); INSERT INTO keys SELECT generate_series(1, 75);
         CREATE VIEW wide AS SELECT id, repeat(md5(id::text), 250000) AS pad FROM keys""")
     table = {"schema": "public", "table": "wide", "mode": "full", "primary_keys": ["id"]}
-    lake = Lake(tmp_path, connection_of(postgres, tmp_path), [table])
+    lake = Lake(tmp_path, postgres.configured(), [table])
     lake.document["runtime"]["spark"]["driver_memory"] = "512m"
     lake.document["runtime"]["engine"] = "spark"
     lake.document["runtime"]["finalize_full_refresh"] = False

@@ -304,19 +304,6 @@ def first_torn(reading: Reading, source: JdbcSource, tries: int) -> Sequence[int
     return sums
 
 
-def connection_to(server: PostgresDatabase, root: Path) -> dict[str, Any]:
-    secret = root / "password"
-    secret.write_text(server.password)
-    return {
-        "dialect": "postgresql",
-        "host": server.host,
-        "port": server.port,
-        "database": server.database,
-        "user": server.user,
-        "password": f"${{file:{secret}}}",
-    }
-
-
 def test_slices_of_a_run_follow_the_rows(spark: SparkSession, tmp_path: Path, skewed: PostgresDatabase) -> None:
     """Four slices of 1,000 rows of which 900 lie in fifteen hours of two centuries; the rows arrive, each once."""
     table = {
@@ -328,7 +315,7 @@ def test_slices_of_a_run_follow_the_rows(spark: SparkSession, tmp_path: Path, sk
         "incr_col_type": "timestamp",
         "cursor_timezone": "UTC",
     }
-    lake = Lake(tmp_path, connection_to(skewed, tmp_path), [table])
+    lake = Lake(tmp_path, skewed.configured(), [table])
     lake.document["runtime"]["scd1_slicing"] = {"max_count": 100, "target_rows_per_slice": 250, "max_partitions": 4}
     lake.save()
     skewed.psql("DELETE FROM skewed WHERE ts > now()")
@@ -346,7 +333,7 @@ def test_a_whole_run_publishes_one_moment_while_money_moves(
     spark: SparkSession, tmp_path: Path, postgres: PostgresDatabase
 ) -> None:
     """A full refresh over four partitions, from the configuration to the Iceberg table."""
-    connection = connection_to(postgres, tmp_path)
+    connection = postgres.configured()
     accounts = {
         "schema": "public",
         "table": "accounts",

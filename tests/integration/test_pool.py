@@ -8,7 +8,7 @@ import pytest
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
-from ingestion_runtime.model.spec import ConnectionSpec, Tls
+from ingestion_runtime.model.connection import ConnectionSpec, Tls
 from tests.readings import Reference
 
 THREADS = 4

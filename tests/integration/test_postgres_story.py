@@ -183,10 +183,7 @@ def story(
     """The source loaded, changed, and loaded again one load date later."""
     root = tmp_path_factory.mktemp("story")
     database = postgres_server.create_database()
-    (root / "password").write_text(f"{database.password}\n")
-    address = {"host": database.host, "port": database.port, "database": database.database}
-    login = {"user": database.user, "password": "${file:password}"}
-    lake = Lake(root, {"dialect": "postgresql", **address, **login}, TABLES)
+    lake = Lake(root, database.configured(), TABLES)
     lake.document["runtime"]["max_parallel_tables"] = 4
     lake.save()
     database.psql(SOURCE)

@@ -3,11 +3,16 @@
 import json
 import subprocess
 import sys
+import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from ingestion_runtime.events.outbox import Outbox
+from ingestion_runtime.maintenance.outbox import find_old_mirrors, remove_mirrors
 from ingestion_runtime.progress.history import read_runs
+from ingestion_runtime.progress.places import Place
 from tests.faults.gaps import Hold, Process
 from tests.lake import PROJECT, Lake
 from tests.nights import make_night
@@ -46,3 +51,21 @@ def test_a_run_is_watched_from_hdfs_to_its_end(lake: Lake, hdfs_server: HdfsServ
     assert (last["run"]["exit_code"], last["run"]["counts"]["done"], last["run"]["counts"]["failed"]) == (1, 2, 1)
     assert last["run"]["rows_read"] == 200 * (25 + 60)
     assert read_runs(outbox) == read_runs(str(lake.root / "logs"))
+
+
+def test_mirrors_on_hdfs_are_found_by_their_age_and_removed(hdfs_server: HdfsServer) -> None:
+    """By the time at which HDFS says that somebody wrote to them; the newest run stays, and so does what is not ours."""
+    root = f"{hdfs_server.web_uri}/{uuid.uuid4().hex}"
+    for day in (1, 2, 3):
+        outbox = Outbox(root, f"2026010{day}T020000-abcdef")
+        outbox.add('{"event": "run_start"}')
+        assert outbox.close()
+    now = datetime.now(UTC)
+    assert find_old_mirrors(root, 30, now) == ()
+    found = find_old_mirrors(root, 30, now + timedelta(days=31))
+    assert [(mirror.path.rpartition("/")[2], mirror.size) for mirror in found] == [
+        (f"run-2026010{day}T020000-abcdef", 23) for day in (1, 2)
+    ]
+    remove_mirrors(root, found)
+    assert [log.path.rpartition("/")[2] for log in Place(root).logs()] == ["run-20260103T020000-abcdef"]
+    assert find_old_mirrors(f"{root}/nowhere", 30, now) == ()

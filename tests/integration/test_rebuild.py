@@ -14,8 +14,8 @@ from ingestion_runtime.endpoints.resolving import open_configuration
 from ingestion_runtime.maintenance.report import Mode, Status, TableReport
 from ingestion_runtime.maintenance.running import MaintenanceRequest
 from ingestion_runtime.maintenance.running import run as maintain
+from ingestion_runtime.model.options import AskedWindow
 from ingestion_runtime.model.result import TableStatus
-from ingestion_runtime.model.spec import AskedWindow
 from tests.lake import Lake
 from tests.replayed import Rows, chain_of, published, replayed
 from tests.servers.postgresql import PostgresDatabase
@@ -233,7 +233,12 @@ def test_a_table_whose_files_were_lost_is_brought_back(shop: Shop) -> None:
 
     for file in (shop.lake.root / "warehouse").rglob("*.avro"):
         file.unlink()
-    assert "metadata names files that are gone" in refusal(shop.rebuild()["shop.orders"])
+    assert "a list of the table's files is gone" in told(shop.rebuild()["shop.orders"])["uncompared"]
+    assert published(shop.lake, "shop.orders") == before
+
+    for file in (shop.lake.root / "warehouse").rglob("*.metadata.json"):
+        file.unlink()
+    assert "the warehouse has lost its metadata" in refusal(shop.rebuild()["shop.orders"])
     shop.lake.catalog.drop_table("shop.orders")
     assert told(shop.rebuild()["shop.orders"])["rows"] == 3
     assert published(shop.lake, "shop.orders") == before
@@ -282,6 +287,17 @@ def test_a_table_that_was_dropped_is_not_made_anew_under_other_settings(shop: Sh
     assert not shop.lake.catalog.table_exists("shop.orders")
 
 
+@pytest.mark.parametrize("keys", [[], ["note"]])
+def test_batches_that_were_merged_otherwise_are_not_put_together_by_other_settings(shop: Shop, keys: list[str]) -> None:
+    """A table that is replaced whole by now may have any receipt; its batches of before were merged by a key."""
+    before = shop.pictures()
+    shop.lake.document["tables"][0] = {"schema": "shop", "table": "orders", "mode": "full", "primary_keys": keys}
+    shop.lake.save()
+
+    assert "merged by other settings" in refusal(shop.rebuild()["shop.orders"])
+    assert shop.pictures() == before
+
+
 def test_raw_that_does_not_tell_the_whole_story_is_refused(shop: Shop) -> None:
     """By what is missing or was changed, before anything is written: table, raw and state stay as they were."""
     first, second = shop.raw("shop.orders")
@@ -305,6 +321,8 @@ def test_raw_that_does_not_tell_the_whole_story_is_refused(shop: Shop) -> None:
     manifest = (first / "_MANIFEST.json").read_text()
     (first / "_MANIFEST.json").write_text(manifest[:-9])
     require_refused("raw lacks batch", "holds no readable RawManifest")
+    (first / "_MANIFEST.json").write_text(manifest.replace('"rows":3', '"rows":2') + " ")
+    require_refused(f"manifest of batch {first.name[6:]} is not the one that batch {second.name[6:]} names")
     (first / "_MANIFEST.json").write_text(manifest)
 
     hidden = first.rename(first.with_name("elsewhere"))
@@ -424,15 +442,6 @@ def test_a_table_that_was_never_published_has_nothing_to_rebuild(tmp_path: Path)
     assert (report.status, report.error) == (Status.NO_DATA, None)
 
 
-def test_a_table_with_raw_on_hdfs_is_refused(tmp_path: Path) -> None:
-    """Before anything there is looked at: no cluster is needed to say so."""
-    shop = Shop(tmp_path, ORDERS)
-    shop.lake.document["runtime"]["raw_root"] = "hdfs://nowhere:1/raw"
-    shop.lake.save()
-
-    assert "raw_root on HDFS: a table is rebuilt from local files only" in refusal(shop.rebuild()["shop.orders"])
-
-
 WIDE = """
 CREATE TABLE wide (id int PRIMARY KEY, n int, f real, d numeric(6,2), t text, at timestamptz NOT NULL);
 INSERT INTO wide SELECT g, g, g / 4.0, g, 'n ' || g, TIMESTAMPTZ '2026-06-01 10:00+00' + g * INTERVAL '1 s'
@@ -451,8 +460,7 @@ def test_widened_columns_are_rebuilt_in_their_present_types(postgres: PostgresDa
     """Over batches of both shapes; and the batch of the narrow ones is needed no more afterwards."""
     postgres.psql(WIDE)
     table = {"schema": "public", "table": "wide", **SCD1, "deletes": "soft", "max_delete_fraction": 1}
-    (tmp_path / "password").write_text(f"{postgres.password}\n")
-    lake = Lake(tmp_path, connection_of(postgres), [table])
+    lake = Lake(tmp_path, postgres.configured(), [table])
     lake.document["runtime"]["engine"] = "arrow"
     lake.document["metadata"] |= {"schema_policy": {"allow_new_columns": True, "allow_type_changes": True}}
     lake.save()
@@ -468,14 +476,3 @@ def test_widened_columns_are_rebuilt_in_their_present_types(postgres: PostgresDa
     found = told(report.tables[0])
     assert found["differences"] == {"equal": 200, **EQUAL}
     assert (found["marked"], published(lake, "public.wide") == before) == (6, True)
-
-
-def connection_of(postgres: PostgresDatabase) -> dict[str, Any]:
-    return {
-        "dialect": "postgresql",
-        "host": postgres.host,
-        "port": postgres.port,
-        "database": postgres.database,
-        "user": postgres.user,
-        "password": "${file:password}",
-    }

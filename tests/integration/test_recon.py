@@ -13,12 +13,13 @@ from ingestion_runtime.endpoints.iceberg.comparing import LocalIcebergRows
 from ingestion_runtime.endpoints.resolving import open_configuration
 from ingestion_runtime.model.comparison import Stand
 from ingestion_runtime.model.errors import TransientError
+from ingestion_runtime.model.options import AskedWindow
 from ingestion_runtime.model.reconciliation import Check
 from ingestion_runtime.reconciliation.report import CheckResult, KeyFault, Report, Status, TableReport
 from ingestion_runtime.reconciliation.run import ReconRequest, reconcile
 from tests.lake import Lake
 from tests.servers.ports import HOST, free_port
-from tests.servers.postgresql import PASSWORD_VARIABLE, PostgresDatabase
+from tests.servers.postgresql import PostgresDatabase
 
 ALL = tuple(Check)
 SHOP = """
@@ -217,6 +218,25 @@ def test_what_changed_after_the_watermark_is_left_out_on_both_sides_and_counted(
     assert keys(shop.table("orders")) == {"18": "changed"}
 
 
+def test_history_that_a_window_brought_from_below_the_first_watermark_is_no_difference(shop: Shop) -> None:
+    """It takes no part on either side, with a key and without one; what a filter hides by now is told among what stays."""
+    for name in ("orders", "visits"):
+        shop.configure(name, initial_watermark="2024-05-01 01:00:00")
+    failures = [
+        table.failure for table in shop.lake.run(None, reload=["shop.orders", "shop.visits"]).tables if table.failure
+    ]
+    assert not failures
+    shop.lake.document["tables"] = shop.lake.document["tables"][:2]
+    shop.lake.save()
+    counted = [by_check(table)[Check.PLAIN_COUNT].finding.target for table in shop.compare("orders", "visits").tables]
+    shop.lake.run(None, window=AskedWindow("2024-05-01", "2024-05-01 00:30:00"))
+    after = shop.compare("orders", "visits")
+    assert {table.status for table in after.tables} == {Status.EQUAL}
+    assert [by_check(table)[Check.PLAIN_COUNT].finding.target for table in after.tables] == counted
+    shop.configure("orders", source_filter="id <> 200")
+    assert "no longer let through by filter or query" in " ".join(shop.table("orders").remarks)
+
+
 def test_deletes_that_are_not_followed_are_told_as_the_reason(shop: Shop) -> None:
     shop.sql("DELETE FROM orders WHERE id IN (5, 6, 7)")
     report = shop.table("orders")
@@ -252,6 +272,14 @@ def test_groups_that_differ_are_listed_the_largest_difference_first(shop: Shop) 
     ]
     assert (result.finding.difference, result.finding.differing) == (3, 4)
     assert by_check(shop.table("orders"))[Check.PLAIN_COUNT].status is Status.EQUAL
+
+
+def test_groups_of_a_floating_point_number_are_told_in_its_digits(shop: Shop) -> None:
+    """And not as its bits, by which they are counted."""
+    shop.configure("orders", reconciliation={"group_by": ["ratio"]})
+    shop.sql("UPDATE orders SET ratio = 0.1 WHERE id = 7")
+    finding = by_check(shop.table("orders", checks=[Check.GROUP_COUNT]))[Check.GROUP_COUNT].finding
+    assert {group.values: group.source - group.target for group in finding.groups} == {("0.1",): 1, ("1.0",): -1}
 
 
 def test_the_day_of_a_cursor_is_what_rows_are_counted_by_where_nothing_else_is_said(shop: Shop) -> None:
@@ -330,6 +358,21 @@ def test_columns_that_cannot_be_compared_are_named(shop: Shop) -> None:
     assert reasons["customer"] == "masked: its values are not those of the source"
     assert reasons["later"] == "only at the source"
     assert "ratio" not in report.compared
+
+
+def test_columns_that_were_wished_as_text_or_as_numbers_are_compared_as_they_landed(tmp_path: Path) -> None:
+    """The target's type tells the wish; a value that changed is found in it."""
+    shop = Shop(tmp_path)
+    wishes = {name: {"type": "string"} for name in ("total", "ratio", "placed")}
+    shop.configure("orders", columns=wishes)
+    shop.configure("countries", columns={"name": {"type": "string"}})
+    shop.load()
+    report = shop.table("orders")
+    assert (report.status, report.not_compared) == (Status.EQUAL, ())
+    shop.sql("UPDATE orders SET ratio = 0.5 WHERE id = 3; UPDATE orders SET total = '3.3' WHERE id = 4")
+    changed = by_check(shop.table("orders"))
+    assert changed[Check.CHECKSUM].finding.columns == ("total", "ratio")
+    assert keys(shop.table("orders")) == {"3": "changed", "4": "changed"}
 
 
 def test_a_target_that_was_tampered_with_is_compared_all_the_same(shop: Shop) -> None:
@@ -456,7 +499,7 @@ def test_odd_names_and_keys_come_through_whole(tmp_path: Path) -> None:
 
 
 def test_a_column_renamed_at_the_source_since_the_last_run_is_compared_under_both_names(
-    postgres: PostgresDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresDatabase, tmp_path: Path
 ) -> None:
     """Its values are the same; that the next run may stop at it is another matter."""
     postgres.psql(
@@ -464,17 +507,8 @@ def test_a_column_renamed_at_the_source_since_the_last_run_is_compared_under_bot
         INSERT INTO t SELECT n, 'x' || n, md5(n::text)::uuid, now(), json_build_object('n', n), n * interval '1 day'
         FROM generate_series(1, 50) n"""
     )
-    connection = {
-        "dialect": "postgresql",
-        "host": postgres.host,
-        "port": postgres.port,
-        "user": postgres.user,
-        "database": postgres.database,
-        "password": f"${{env:{PASSWORD_VARIABLE}}}",
-    }
-    monkeypatch.setenv(PASSWORD_VARIABLE, postgres.password)
     table = {"schema": "public", "table": "t", "mode": "full", "primary_keys": ["id"]}
-    lake = Lake(tmp_path, connection, [table])
+    lake = Lake(tmp_path, postgres.configured(), [table])
     assert lake.run(None).exit_code == 0
     postgres.psql("""ALTER TABLE t RENAME "na'me" TO "new [name]"; UPDATE t SET "new [name]" = 'y' WHERE id = 7""")
     configuration = open_configuration(lake.path)

@@ -14,8 +14,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ingestion_runtime.endpoints.resolving import open_configuration
 from ingestion_runtime.model.reconciliation import Check
 from ingestion_runtime.reconciliation.bisection import EXPLAINED
@@ -23,7 +21,7 @@ from ingestion_runtime.reconciliation.report import Bisection, KeyFault
 from ingestion_runtime.reconciliation.run import ReconRequest, reconcile
 from tests.lake import Lake
 from tests.servers.mariadb import MariaDatabase
-from tests.servers.postgresql import PASSWORD_VARIABLE, PostgresDatabase
+from tests.servers.postgresql import PostgresDatabase
 
 MILLION = 1_000_000
 FEW = 20_000
@@ -185,23 +183,12 @@ ANALYZE by_int;
 """
 
 
-def test_all_and_only_the_keys_that_differ_are_found_in_a_million_rows(
-    postgres: PostgresDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_and_only_the_keys_that_differ_are_found_in_a_million_rows(postgres: PostgresDatabase, tmp_path: Path) -> None:
     """By keys of one number, of a text, and of two columns; less than 5 % of the rows are read for it."""
     planted = plant(MILLION, seed=7)
     postgres.psql(POSTGRESQL.format(first=FIRST, rows=MILLION, held=hold_back(planted, "by_int")))
-    connection = {
-        "dialect": "postgresql",
-        "host": postgres.host,
-        "port": postgres.port,
-        "user": postgres.user,
-        "database": postgres.database,
-        "password": f"${{env:{PASSWORD_VARIABLE}}}",
-    }
-    monkeypatch.setenv(PASSWORD_VARIABLE, postgres.password)
     again = tables("full", "by_text", "by_pair", schema="public", query_sql="SELECT * FROM by_int")
-    lake = Lake(tmp_path, connection, [*tables("scd1", "by_int", schema="public"), *again])
+    lake = Lake(tmp_path, postgres.configured(), [*tables("scd1", "by_int", schema="public"), *again])
     assert [t.failure for t in lake.run(None).tables] == [None] * len(KEYS)
     postgres.psql(make_differences(planted, "by_int"))
     for table in KEYS:
@@ -243,23 +230,13 @@ INSERT INTO {table} SELECT seq, concat('Kéy, ''', seq, ''''), seq % 1000, conca
 """
 
 
-def test_they_are_found_in_mariadb(mariadb: MariaDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_found_in_mariadb(mariadb: MariaDatabase, tmp_path: Path) -> None:
     planted = {table: plant(FEW, seed=len(table)) for table in KEYS}
     for table, (key, _) in KEYS.items():
         mariadb.client(MARIADB.format(table=table, first=FIRST, rows=FEW, key=", ".join(key)))
         mariadb.client(hold_back(planted[table], table))
-    connection = {
-        "dialect": "mariadb",
-        "host": mariadb.host,
-        "port": mariadb.port,
-        "user": mariadb.user,
-        "database": mariadb.database,
-        "password": "${env:TEST_MARIADB_PASSWORD}",
-        "tls": {"mode": "disable"},
-    }
-    monkeypatch.setenv("TEST_MARIADB_PASSWORD", mariadb.password)
     found = tables("scd1", *KEYS, schema=mariadb.database, cursor_timezone="UTC")
-    lake = Lake(tmp_path, connection, found)
+    lake = Lake(tmp_path, mariadb.configured(), found)
     assert [t.failure for t in lake.run(None).tables] == [None] * len(KEYS)
     for table in KEYS:
         mariadb.client("SET sql_mode = 'SIMULTANEOUS_ASSIGNMENT';" + make_differences(planted[table], table))

@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from ingestion_runtime.endpoints.resolving import open_configuration
 from ingestion_runtime.model.reconciliation import Check
 from ingestion_runtime.reconciliation.report import KeyFault, Status, TableReport
 from ingestion_runtime.reconciliation.run import ReconRequest, reconcile
 from tests.lake import Lake
-from tests.servers.postgresql import PASSWORD_VARIABLE, PostgresDatabase
+from tests.servers.postgresql import PostgresDatabase
 
 RUNS = 20
 ROWS = 2_000
@@ -76,23 +75,14 @@ class Traffic:
 
 
 def test_a_source_at_work_gives_no_false_difference_and_hides_no_true_one(
-    postgres: PostgresDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresDatabase, tmp_path: Path
 ) -> None:
     """In 20 comparisons, while two writers work and runs publish what they wrote. Rows that were changed silently are found
     in each of them; everything else is equal, or left out."""
     postgres.psql(SHOP)
-    connection = {
-        "dialect": "postgresql",
-        "host": postgres.host,
-        "port": postgres.port,
-        "user": postgres.user,
-        "database": postgres.database,
-        "password": f"${{env:{PASSWORD_VARIABLE}}}",
-    }
-    monkeypatch.setenv(PASSWORD_VARIABLE, postgres.password)
     lake = Lake(
         tmp_path,
-        connection,
+        postgres.configured(),
         [
             {"schema": "public", "table": "orders", "mode": "scd1", "primary_keys": ["id"], **CURSOR, **KEYED},
             {"schema": "public", "table": "lines", "mode": "scd1", "primary_keys": ["code", "n"], **CURSOR, **KEYED},

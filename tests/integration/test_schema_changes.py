@@ -219,10 +219,7 @@ def changed(
     """One configuration with all tables, loaded, changed, run again, and once more without a change."""
     root = tmp_path_factory.mktemp("changes")
     database = postgres_server.create_database()
-    (root / "password").write_text(database.password)
-    address = {"host": database.host, "port": database.port, "database": database.database}
-    connection = {"dialect": "postgresql", **address, "user": database.user, "password": "${file:password}"}
-    lake = Lake(root, connection, [spec_of(table.name, table.policy, table.mode) for table in TABLES])
+    lake = Lake(root, database.configured(), [spec_of(table.name, table.policy, table.mode) for table in TABLES])
     database.psql("".join(create(table) for table in TABLES))
     assert lake.run(spark).exit_code == 0
     before = {table.name: lake.table(f"public.{table.name}").metadata_location for table in TABLES}

@@ -13,6 +13,8 @@ import pytest
 from ingestion_runtime.tools.class_data import FOLDER, ClassData
 from ingestion_runtime.tools.jars import JarCache, default_cache_directory, spark_jars
 from ingestion_runtime.tools.java import require_java
+from ingestion_runtime.tools.scratch import scratch
+from ingestion_runtime.tools.spark import TEMPORARY
 
 WAIT = 200.0
 # A program that starts Spark early and tells when the JVM's launcher runs.
@@ -121,21 +123,30 @@ def test_spark_starts_with_an_archive_whose_bytes_the_disk_returns_otherwise(bui
 
 
 def test_a_run_that_ends_while_spark_starts_leaves_no_jvm(tmp_path: Path) -> None:
-    """It waits for the start it cannot stop, and ends it."""
+    """It waits for the start it cannot stop, and ends it; what the JVM put aside has gone with it."""
+    (tmp_path / "aside").mkdir()
     command = [sys.executable, "-c", EARLY + STOPPED, str(tmp_path / "log")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "aside")}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WAIT, check=False)
 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == ["begun", "left", "0"]
+    assert list((tmp_path / "aside").iterdir()) == []
 
 
 def test_a_run_that_is_killed_while_spark_starts_leaves_no_jvm(tmp_path: Path) -> None:
-    """The JVM ends when nobody holds its standard input any more."""
+    """The JVM ends when nobody holds its standard input any more. What it put aside lies in one folder, which the next one
+    that starts removes."""
+    aside = tmp_path / "aside"
+    aside.mkdir()
     command = [sys.executable, "-c", EARLY + WAITING, str(tmp_path / "log")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    environment = {**os.environ, "TMPDIR": str(aside)}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
         children: list[psutil.Process] = []
+        while not any(aside.iterdir()):  # before that it only looks for a Java
+            assert process.poll() is None
         while not children:
             assert process.poll() is None
             children = psutil.Process(process.pid).children(recursive=True)
@@ -144,3 +155,7 @@ def test_a_run_that_is_killed_while_spark_starts_leaves_no_jvm(tmp_path: Path) -
     _, alive = psutil.wait_procs(children, timeout=WAIT)
 
     assert alive == []
+    (left,) = aside.glob(f"{TEMPORARY}*")
+    with scratch(aside, TEMPORARY) as folder:
+        assert left.exists() is False
+        assert list(aside.glob(f"{TEMPORARY}*")) == [folder]

@@ -85,7 +85,7 @@ def opened(
     named = {field.name: ComparedColumn(field.name, field.name, field.type) for field in stand.columns}
     basis = Basis(tuple(named[key] for key in keys), tuple(named[name] for name in columns or named))
     hashes = None if left_out is None else iter([pa.record_batch({"key_hash": pa.array(left_out, pa.string())})])
-    with rows.view(stand, basis, hashes, unsettled) as view:
+    with rows.view(stand, basis, hashes, () if unsettled is None else (unsettled,)) as view:
         yield view
 
 
@@ -168,6 +168,10 @@ def test_deleted_rows_and_rows_marked_as_deleted_take_no_part(engine: Opener, th
     with opened(engine(thinned)) as view:
         assert keys_in(view) == [0, 2, 4, 5, 6, 7]
         assert view.checksum() == Checksum(*totals(row_hash(list(row.values()), ROWS.schema.types) for row in living))
+        buckets = view.buckets(1)
+        assert view.column_checksums(buckets) == view.column_checksums()
+        parts = {name: view.column_checksums([name])["v"].rows for name in buckets}
+        assert parts == {name: bucket.rows for name, bucket in buckets.items()}
     with opened(engine(thinned), left_out=[md5("0"), md5("6"), md5("99")]) as view:
         assert keys_in(view) == [2, 4, 5, 7]
         assert (view.count(), sum(bucket.rows for bucket in view.buckets(2).values())) == (4, 4)

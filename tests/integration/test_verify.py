@@ -99,6 +99,20 @@ def test_rows_that_are_marked_as_deleted_are_proven_and_a_lifted_mark_is_a_chang
     )
 
 
+def test_rows_that_are_marked_rest_on_the_slice_that_brought_them(tmp_path: Path) -> None:
+    """By their own column they come from the tombstones that marked them; where raw has lost the slice, that is no claim."""
+    store = Store(tmp_path, deletes="soft", max_delete_fraction=0.5)
+    store.run()
+    store.change("DELETE FROM orders WHERE id IN (5, 6);")
+    store.run()
+    flip_a_byte(store.raw(1, 0))
+
+    findings = {finding.kind: finding for finding in store.proofs(Wishes(examples=100))[ORDERS].findings}
+
+    assert set(findings) == {Kind.RAW_FILE_CHANGED, Kind.UNPROVEN}
+    assert {key["id"] for key in (row.key for row in findings[Kind.UNPROVEN].examples)} >= {"5", "6"}
+
+
 def test_columns_may_be_called_like_anything(tmp_path: Path) -> None:
     """Also like those of the proof's own tables, or like nothing that SQL would take without quotes."""
     names = [
@@ -262,6 +276,11 @@ def test_quarantined_rows_are_looked_at_too(tmp_path: Path) -> None:
     store.run()
     assert (store.proof("shop.stock").status, store.proof("shop.stock").files) == (ProofStatus.PROVEN, 2)
     (aside,) = (store.root / "raw" / "shop" / "stock" / "_quarantine").rglob("*.parquet")
+    manifest = (aside.parent / "_MANIFEST.json").read_text()
+    (aside.parent / "_MANIFEST.json").write_text(manifest + " ")
+    finding = only(store.proof("shop.stock"))
+    assert (finding.kind, finding.file) == (Kind.MANIFEST_CHANGED, str(aside.parent))
+    (aside.parent / "_MANIFEST.json").write_text(manifest)
     flip_a_byte(aside)
     finding = only(store.proof("shop.stock"))
     assert (finding.kind, finding.file) == (Kind.RAW_FILE_CHANGED, str(aside))
@@ -306,8 +325,9 @@ def test_an_edited_manifest_names_the_slice(store: Store, edit: Callable[[dict[s
 
     proof = store.proof()
 
-    assert proof.status is ProofStatus.BROKEN
-    assert {finding.slice for finding in proof.findings if finding.kind is not Kind.RAW_FILE_UNKNOWN} == {2}
+    changed, *others = proof.findings
+    assert (proof.status, changed.kind) == (ProofStatus.BROKEN, Kind.MANIFEST_CHANGED)
+    assert {finding.slice for finding in others if finding.kind is not Kind.RAW_FILE_UNKNOWN} == {2}
     assert {finding.batch for finding in proof.findings} == {store.batch_id(1)}
 
 
@@ -319,7 +339,7 @@ def say_another_watermark(manifest: dict[str, Any]) -> None:
 def test_a_watermark_that_receipt_or_next_batch_contradict_is_told(store: Store, batch: int) -> None:
     """Rows between what is claimed and what was read would be skipped."""
     store.edit_manifest(batch, say_another_watermark)
-    assert only(store.proof()).kind is Kind.RECORDS_DISAGREE
+    assert [finding.kind for finding in store.proof().findings] == [Kind.MANIFEST_CHANGED, Kind.RECORDS_DISAGREE]
 
 
 def test_a_manifest_that_cannot_be_read_is_told(store: Store) -> None:
@@ -330,19 +350,18 @@ def test_a_manifest_that_cannot_be_read_is_told(store: Store) -> None:
     assert findings[0].batch == store.batch_id(2)
 
 
-@pytest.mark.parametrize("demanded", ["plain_count", "checksum"])
-def test_raw_that_was_rewritten_with_its_manifest_is_contradicted_by_the_source(tmp_path: Path, demanded: str) -> None:
-    """Hashes and counts were made to fit; what the source said of the slice as it was read was not."""
-    store = Store(tmp_path, reconciliation={"before_publish": [demanded]})
-    store.run()
-    assert store.proof().status is ProofStatus.PROVEN
-    path = store.raw(1, 2)
-    rows = pq.read_table(path)
-    forged = (
-        rows.slice(1)
-        if demanded == "plain_count"
-        else rows.set_column(1, rows.schema.field(1), rows["note"].take([0] * len(rows)))
-    )
+def first_away(rows: pa.Table) -> pa.Table:
+    return rows.slice(1)
+
+
+def one_note(rows: pa.Table) -> pa.Table:
+    return rows.set_column(1, rows.schema.field(1), rows["note"].take([0] * len(rows)))
+
+
+def rewrite(store: Store, batch: int, piece: int, change: Callable[[pa.Table], pa.Table]) -> Path:
+    """Change the rows of a raw file, and have the manifest say what they are now; return the file."""
+    path = store.raw(batch, piece)
+    forged = change(pq.read_table(path))
     path.unlink()
     pq.write_table(forged, path)
 
@@ -351,7 +370,90 @@ def test_raw_that_was_rewritten_with_its_manifest_is_contradicted_by_the_source(
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         file.update(size=path.stat().st_size, sha256=digest, rows=forged.num_rows)
 
-    store.edit_manifest(1, fit)
+    store.edit_manifest(batch, fit)
+    return path
+
+
+@pytest.mark.parametrize(("batch", "named_by"), [(1, "batch {}"), (2, "the table's receipt")])
+def test_raw_that_was_rewritten_with_its_manifest_is_not_what_was_published(store: Store, batch: int, named_by: str) -> None:
+    """Hashes and counts were made to fit. Its digest stands in the batch that followed, or in the table."""
+    piece = 2 if batch == 1 else 0
+    rewrite(store, batch, piece, one_note)
+
+    by_files, by_rows = store.proofs(Wishes(rows=False))[ORDERS], store.proof()
+
+    changed = only(by_files)
+    assert (changed.kind, changed.batch, changed.file) == (
+        Kind.MANIFEST_CHANGED,
+        store.batch_id(batch),
+        str(store.batch(batch)),
+    )
+    assert changed.message == (
+        f"the manifest of batch {store.batch_id(batch)} is not the one that {named_by.format(store.batch_id(2))} names"
+        " (its SHA-256 differs)"
+    )
+    assert by_rows.findings[0] == changed
+    assert {(finding.kind, finding.batch) for finding in by_rows.findings[1:]} <= {
+        (Kind.ROWS_CHANGED, store.batch_id(batch))
+    }
+
+
+def test_a_manifest_that_covers_up_for_another_is_told_as_well(store: Store) -> None:
+    """Whoever makes the next batch say the digest of a forged one has to change that batch too, and so on to the table."""
+    rewrite(store, 1, 2, one_note)
+    digest = hashlib.sha256((store.batch(1) / "_MANIFEST.json").read_bytes()).hexdigest()
+    store.edit_manifest(2, lambda manifest: manifest["batch"].update(base_manifest=digest))
+
+    changed = only(store.proofs(Wishes(rows=False))[ORDERS])
+
+    assert (changed.kind, changed.batch) == (Kind.MANIFEST_CHANGED, store.batch_id(2))
+
+
+def test_a_marker_that_leads_past_a_batch_is_told(store: Store) -> None:
+    """Nothing proves a marker: the manifest says what came before."""
+    path = store.batch(2) / "_PUBLISHED"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"previous": None}))
+
+    finding = only(store.proof())
+
+    assert (finding.kind, finding.batch) == (Kind.RECORDS_DISAGREE, store.batch_id(2))
+    assert f"before it is none by its marker and {store.batch_id(1)} by its manifest" in finding.message
+
+
+def test_batches_of_a_version_that_took_no_digests_are_believed_and_said_to_be(store: Store) -> None:
+    """They are proven as before. Batches that follow are covered, and say nothing of those."""
+    forget_digests(store)
+    (note,) = store.proof().findings
+    assert (store.proof().status, note.kind, note.batch) == (ProofStatus.PROVEN, Kind.NOTE, store.batch_id(2))
+    assert f"up to batch {store.batch_id(2)} (2 of 2)" in note.message
+
+    store.change("UPDATE orders SET note = 'x', updated_at = '2026-06-03 10:00:00' WHERE id = 9;")
+    store.run()
+
+    proof = store.proof()
+    assert (proof.status, [finding.message.count("(2 of 3)") for finding in proof.findings]) == (ProofStatus.PROVEN, [1])
+    store.edit_manifest(3, lambda _: None)
+    note, changed = sorted(store.proof().findings, key=lambda finding: finding.breaks)
+    assert (note.kind, changed.kind, changed.batch) == (Kind.NOTE, Kind.MANIFEST_CHANGED, store.batch_id(3))
+
+
+def forget_digests(store: Store) -> None:
+    """Make table, state and raw those of a version that took no digests of manifests."""
+    for number in (1, 2):
+        store.edit_manifest(number, lambda manifest: manifest["batch"].pop("base_manifest"))
+    receipt = store.lake.receipt(ORDERS)
+    del receipt["manifest"]
+    with store.lake.table(ORDERS).transaction() as change:
+        change.set_properties({"ingest.receipt": json.dumps(receipt)})
+
+
+@pytest.mark.parametrize("demanded", ["plain_count", "checksum"])
+def test_raw_that_was_rewritten_with_its_manifest_is_contradicted_by_the_source(tmp_path: Path, demanded: str) -> None:
+    """Hashes and counts were made to fit; what the source said of the slice as it was read was not."""
+    store = Store(tmp_path, reconciliation={"before_publish": [demanded]})
+    store.run()
+    assert store.proof().status is ProofStatus.PROVEN
+    path = rewrite(store, 1, 2, first_away if demanded == "plain_count" else one_note)
 
     findings = [finding for finding in store.proof().findings if finding.kind is Kind.RECORDS_DISAGREE]
     spoken = [finding for finding in findings if "its source spoke" in finding.message]
@@ -531,7 +633,9 @@ def test_runs_that_publish_meanwhile_never_look_like_damage(store: Store) -> Non
         over.set()
         looking.join()
 
-    assert {(proof.status, proof.findings) for proof in seen if proof.error is None} <= {(ProofStatus.PROVEN, ())}
+    # A batch gets its marker a moment after its publish; until then its absence is noted.
+    told = {(p.status, *(f for f in p.findings if f.kind is not Kind.NOTE)) for p in seen if p.error is None}
+    assert told <= {(ProofStatus.PROVEN,)}
     assert {proof.error.exit_code for proof in seen if proof.error} <= {3}
     assert len({proof.batch for proof in [*seen, store.proof()]}) > 1
 

@@ -21,6 +21,7 @@ from pyiceberg.table import Table
 from ingestion_runtime.cli import cli
 from ingestion_runtime.model.result import TableStatus
 from tests.lake import Lake
+from tests.servers.mariadb import MariaDatabase
 from tests.servers.postgresql import PostgresDatabase
 
 DAY, NEXT = date(2026, 7, 1), date(2026, 7, 2)
@@ -224,7 +225,7 @@ def test_a_question_that_cannot_be_asked_ends_with_two(orders: Shop) -> None:
     )
     found = orders.why("SHOP.ORDERS", "abc", code=2)
     assert found["cause"] == "key_of_another_type"
-    assert "'abc' is no value of the column 'id' of shop.orders, which holds int64" in found["sentence"]
+    assert "'abc' is no value of the column 'id' of shop.orders, which holds whole numbers of" in found["sentence"]
     assert orders.why("shop.orders", "99999999999999999999", code=2)["cause"] == "key_of_another_type"
     assert "2 values are given" in orders.why("shop.orders", "1", "2", code=2)["error"]["message"]
     assert orders.call("shop.orders", "1", "--with", "status").exit_code == 2
@@ -239,6 +240,8 @@ def test_a_source_that_is_away_is_no_end(orders: Shop) -> None:
         there = orders.why("shop.orders", "1", code=3)
         assert there["cause"] == "source_unreachable"
         assert there["sentence"].startswith("shop.orders id=1 is in the target since batch ")
+        assert "shop.db" in there["sentence"]
+        assert there["remedy"] not in ("", "Ask again once the source answers."), "what the source's error says"
         gone = orders.why("shop.orders", "7", code=3)
         assert (
             "is not in the target, and no published batch in raw brought it; the source did not say what it has"
@@ -372,6 +375,19 @@ def test_a_column_that_was_widened_takes_what_the_policy_lets_it(tmp_path: Path,
     assert shop.why("shop.items", "2")["cause"] == cause
 
 
+def test_a_key_whose_type_changed_at_the_source_is_told_by_its_text(tmp_path: Path) -> None:
+    """The target has it as the number that it was; another text, of the same number or of none, is another key."""
+    script = (
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, at DATETIME); INSERT INTO t VALUES (7, 1, '2024-05-01 08:00:00')"
+    )
+    shop = Shop(tmp_path, script, scd1("t"))
+    shop.night()
+    shop.change("DROP TABLE t; CREATE TABLE t (id TEXT PRIMARY KEY, n TEXT, at DATETIME)")
+    shop.change("INSERT INTO t VALUES ('7', '1', '2024-05-01 08:00:00')")
+    assert shop.why("shop.t", "7", code=0)["cause"] == "present"
+    assert [shop.why("shop.t", key)["cause"] for key in ("07", "seven")] == ["not_at_source"] * 2
+
+
 def test_a_batch_that_is_not_published_is_named_with_its_reason(tmp_path: Path) -> None:
     """Staged, landed, given up, or refused by what guards the table: each as far as it came."""
     script = "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); INSERT INTO t VALUES (1, '2024-05-01 08:00:00')"
@@ -479,6 +495,19 @@ def test_hostile_keys_are_values_and_nothing_else(tmp_path: Path) -> None:
     assert lines[0].startswith(r"shop.words name=two\nlines\tand a tab is in the target")
 
 
+def test_a_column_without_a_type_holds_numbers_that_are_asked_for_by_their_digits(tmp_path: Path) -> None:
+    """As they land: a number, a text of the same digits, or what several rows become one key by."""
+    script = """CREATE TABLE t (id, at DATETIME); INSERT INTO t VALUES (2.5, '2024-05-01 08:00:00'),
+    (7, '2024-05-01 08:00:00'), ('7', '2024-05-01 09:00:00'), ('2.50', '2024-05-01 08:00:00')"""
+    shop = Shop(tmp_path, script, scd1("t"))
+    shop.night()
+    assert [shop.why("shop.t", key, code=0)["cause"] for key in ("2.5", "2.50", "7")] == [
+        "present",
+        "present",
+        "lost_in_batch",
+    ]
+
+
 def test_keys_of_several_columns_are_given_in_every_usual_way(tmp_path: Path) -> None:
     """In order, by name, with a comma, as JSON; and of types that have to be read."""
     script = """CREATE TABLE t (region TEXT, day DATE, amount DECIMAL(8, 2), at DATETIME);
@@ -548,6 +577,16 @@ def test_tables_without_a_key_are_asked_by_their_columns(tmp_path: Path) -> None
         "INSERT INTO log SELECT 'bob', 'in', '2024-05-02 09:00:00' FROM " + ", ".join(["(SELECT 1 UNION SELECT 2)"] * 10)
     )
     assert "1,000 rows or more of shop.log hold who=bob" in shop.why("shop.log", "who=bob", code=2)["error"]["message"]
+    shop.change("DELETE FROM log WHERE what = 'late'; DELETE FROM log WHERE rowid = 1")
+    fewer = shop.why("shop.log", "who=ada", "what=in")
+    assert (fewer["cause"], "with 2 rows, of which the source has 1" in fewer["sentence"]) == ("deletes_ignored", True)
+    shop.change("ALTER TABLE log ADD COLUMN room TEXT; UPDATE log SET room = 'a' WHERE who = 'ada'")
+    unknown = shop.why("shop.log", "room=a")
+    assert (unknown["cause"], unknown["in_target"]) == ("target_not_readable", None)
+    assert (
+        "no column room; the source has it, and no published batch in raw brought it (raw is not complete)"
+        in (unknown["sentence"])
+    )
     shop.change("DELETE FROM log")
     assert shop.why("shop.log", "who=ada")["cause"] == "deletes_ignored"
 
@@ -587,34 +626,35 @@ def test_a_server_with_open_transactions_and_types_of_its_own(tmp_path: Path, po
       PRIMARY KEY (code, id, moment, amount));
     INSERT INTO kinds VALUES ('ab', '6f1e4a34-93b5-4b29-a4ff-4cf38d4c6bd1', '2024-05-01 10:00:00+02', 12.5,
       now() - interval '1 h');
+    CREATE TABLE odd (id float8 PRIMARY KEY, at timestamptz);
+    INSERT INTO odd VALUES ('NaN', now() - interval '1 h'), ('-Infinity', now() - interval '1 h');
     CREATE TABLE texts (id int PRIMARY KEY, version text);
     INSERT INTO texts VALUES (1, 'a'), (2, 'b');
     """)
-    (tmp_path / "password").write_text(postgres.password)
-    connection = {
-        "dialect": "postgresql",
-        "host": postgres.host,
-        "port": postgres.port,
-        "database": postgres.database,
-        "user": postgres.user,
-        "password": "${file:password}",
-    }
     tables = [
         {**scd1(name, *keys, **more), "schema": "public"}
         for name, keys, more in (
             ("held", (), {}),
             ("kinds", ("code", "id", "moment", "amount"), {}),
+            ("odd", (), {}),
             ("texts", (), {"incremental_column": "version", "incr_col_type": "text"}),
         )
     ]
     shop = Shop(tmp_path, "", *tables)
-    shop.lake.document["connections"]["source"] = connection
+    shop.lake.document["connections"]["source"] = postgres.configured()
     shop.lake.save()
-    assert shop.night() == [TableStatus.DONE] * 3
+    assert shop.night() == [TableStatus.DONE] * 4
+    assert [shop.why("public.odd", number, code=0)["cause"] for number in ("NaN", "-inf")] == ["present"] * 2
+    assert shop.why("public.odd", "Infinity")["cause"] == "not_at_source"
     key = ("ab    ", "6f1e4a34-93b5-4b29-a4ff-4cf38d4c6bd1", "2024-05-01T08:00:00Z", "12.5000")
     assert shop.why("public.kinds", *key, code=0)["cause"] == "present"
     padded = shop.why("public.kinds", "ab", *key[1:])
-    assert (padded["cause"], "'ab    '" in padded["sentence"]) == ("not_at_source", True)
+    assert (padded["cause"], "code='ab    '" in padded["sentence"]) == ("not_at_source", True)
+    capitals = shop.why("public.kinds", key[0], key[1].upper(), *key[2:])
+    assert f"the source has code='ab    ', id={key[1]}, moment=" in capitals["sentence"]
+    assert "which is another key" in capitals["sentence"]
+    postgres.psql("INSERT INTO odd VALUES (1, 'infinity')")
+    assert "Column at holds values that are infinite" in shop.why("public.odd", "1")["sentence"]
     postgres.psql("INSERT INTO texts VALUES (3, 'aa'), (4, 'c')")
     assert [shop.why("public.texts", key)["cause"] for key in "34"] == ["late_beyond_lag", "not_read_yet"]
     with psycopg.connect(
@@ -626,3 +666,29 @@ def test_a_server_with_open_transactions_and_types_of_its_own(tmp_path: Path, po
         assert held["cause"] == "held_by_horizon"
         assert "waits above the horizon: a transaction is open since" in held["sentence"]
         assert f"pid {writer.info.backend_pid}" in held["sentence"]
+
+
+def test_a_text_that_its_column_has_no_letters_for_is_in_no_row(tmp_path: Path, mariadb: MariaDatabase) -> None:
+    """The server refuses to compare the two; a value that cannot land is told by its column."""
+    mariadb.client("""
+    CREATE TABLE names (id varchar(20) CHARACTER SET latin1 PRIMARY KEY, born date, at datetime(6));
+    INSERT INTO names VALUES ('Zoë', '2001-01-01', '2024-05-01');""")
+    (tmp_path / "password").write_text(mariadb.password)
+    shop = Shop(tmp_path, "", {**scd1("names", horizon="off", cursor_timezone="UTC"), "schema": mariadb.database})
+    shop.lake.document["connections"]["source"] = {
+        "dialect": "mariadb",
+        "host": mariadb.host,
+        "port": mariadb.port,
+        "database": mariadb.database,
+        "user": mariadb.user,
+        "password": "${file:password}",
+        "tls": {"mode": "disable"},
+    }
+    shop.lake.save()
+    assert shop.night() == [TableStatus.DONE]
+    table = f"{mariadb.database}.names"
+    assert shop.why(table, "Zoë", code=0)["cause"] == "present"
+    assert shop.why(table, "日本")["cause"] == "not_at_source"
+    assert "the source has id=Zoë, which is another key" in shop.why(table, "zoe")["sentence"]
+    mariadb.client("SET sql_mode = ''; INSERT INTO names VALUES ('Ada', '0000-00-00', '2024-05-02');")
+    assert "Column born holds values that are zero or partial dates" in shop.why(table, "Ada")["sentence"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ingestion_runtime.model.options import AskedWindow
 from ingestion_runtime.model.result import TableResult, TableStatus
-from ingestion_runtime.model.spec import AskedWindow
 from tests.lake import Lake
 from tests.logbook import NAME, Logbook
 

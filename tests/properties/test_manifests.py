@@ -47,7 +47,7 @@ def test_a_receipt_written_by_hand_is_read() -> None:
     text = (
         '{"batch_id":"b","sequence":1,"previous":null,"mode":"scd1","write":"merge","load_date":"2024-01-02",'
         '"watermark":{"type":"date","literal":"2024-01-01"},"fingerprint":null,"fence":1,"owner":"o","rows":0,'
-        '"reading":[["source","sqlite:///shop.db"]],"keys":null}'
+        '"reading":[["source","sqlite:///shop.db"]],"keys":null,"manifest":null}'
     )
     assert dump_document(load_document(Receipt, text, "test")) == text
 
@@ -59,4 +59,4 @@ def test_a_receipt_from_before_keys_were_compared_is_read() -> None:
         '"watermark":null,"fingerprint":null,"fence":1,"owner":"o","rows":0}'
     )
     receipt = load_document(Receipt, text, "test")
-    assert (receipt.keys, receipt.reading) == (None, ())
+    assert (receipt.keys, receipt.reading, receipt.manifest) == (None, (), None)

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from tests.servers.ports import HOST, free_port
 
 ROOT = "root"
 USER = "ingest"
 PASSWORD = "correct horse"
+PASSWORD_VARIABLE = "TEST_MARIADB_PASSWORD"
 _START_SECONDS = 30
 
 SETTINGS = MappingProxyType(
@@ -43,6 +45,20 @@ class MariaDatabase:
     password: str
     database: str
     socket: str
+
+    def configured(self, **changes: Any) -> dict[str, Any]:
+        """Return the connection as a configuration has it; the password comes from a variable, which is set here."""
+        os.environ[PASSWORD_VARIABLE] = self.password
+        return {
+            "dialect": "mariadb",
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "database": self.database,
+            "password": f"${{env:{PASSWORD_VARIABLE}}}",
+            "tls": {"mode": "disable"},
+            **changes,
+        }
 
     def client(self, sql: str, *, superuser: bool = False, options: tuple[str, ...] = ()) -> str:
         """Run statements with the ``mariadb`` client; return rows, columns separated by tabs, escaped by --batch."""

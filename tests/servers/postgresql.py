@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ingestion_runtime.config.secrets import SecretReference
-from ingestion_runtime.model.spec import ConnectionSpec
+from ingestion_runtime.model.connection import ConnectionSpec
 from tests.servers.ports import HOST, free_port
 
 SUPERUSER = "postgres"
@@ -57,6 +58,19 @@ class PostgresDatabase:
         os.environ[PASSWORD_VARIABLE] = self.password
         secret = SecretReference("env", PASSWORD_VARIABLE, Path())
         return ConnectionSpec(name, "postgresql", self.database, self.host, self.port, self.user, secret)
+
+    def configured(self, **changes: Any) -> dict[str, Any]:
+        """Return the connection as a configuration has it; the password comes from a variable, which is set here."""
+        os.environ[PASSWORD_VARIABLE] = self.password
+        return {
+            "dialect": "postgresql",
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "database": self.database,
+            "password": f"${{env:{PASSWORD_VARIABLE}}}",
+            **changes,
+        }
 
     def psql(self, sql: str, *, superuser: bool = False) -> str:
         """Run statements with psql, each in a transaction of its own; return rows, columns separated by tabs."""

@@ -34,6 +34,6 @@ class MaintenanceFile(TableMaintenanceFile):
     state_days: Annotated[int, Field(ge=1, le=36_500)] | None = 90
     """What the state keeps for people only is removed after so many days; null: never."""
     log_days: Annotated[int, Field(ge=1, le=36_500)] | None = 30
-    """Older log files are removed, the newest of each kind excepted; null: never."""
+    """Older log files, and their mirrors in the outbox, are removed, the newest of each kind excepted; null: never."""
     wait_seconds: Annotated[int, Field(ge=0, le=86_400)] = 60
     """How long it waits for a table that a run is working on."""

@@ -16,6 +16,7 @@ from ingestion_runtime.tools.files import is_hdfs
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
     from pyspark.sql import SparkSession
 
     from ingestion_runtime.endpoints.iceberg.jvm import JvmCatalog
@@ -24,11 +25,7 @@ _LOCATION = text(
     "SELECT metadata_location FROM iceberg_tables "
     "WHERE catalog_name = :catalog AND table_namespace = :namespace AND table_name = :name"
 )
-
-
 _LOCATIONS = text("SELECT catalog_name, table_namespace, table_name, metadata_location FROM iceberg_tables")
-
-
 _TABLES = text("SELECT 1 FROM iceberg_tables CROSS JOIN iceberg_namespace_properties LIMIT 1")
 
 
@@ -107,6 +104,14 @@ class IcebergCatalog:
                 return None
             raise self._database.translate(error) from error
         return None if found is None else str(found)
+
+    def load(self, identifier: tuple[str, ...]) -> "Table | None":
+        """Return the table as it is now, None when there is none; errors as for ``commits.load``."""
+        if self.location(identifier) is None:
+            return None
+        from ingestion_runtime.endpoints.iceberg.commits import load
+
+        return load(self.pyiceberg(), identifier)
 
     def metadata_of_others(self, identifier: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         """Return name and metadata location of all tables in the catalog's database but this one; none where it has none."""

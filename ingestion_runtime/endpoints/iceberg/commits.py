@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError, ValidationError
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
@@ -35,7 +35,7 @@ from ingestion_runtime.documents import dump_document, load_document
 from ingestion_runtime.endpoints.iceberg.creation import Creation
 from ingestion_runtime.endpoints.iceberg.growth import swapped_schema
 from ingestion_runtime.model.batch import Receipt
-from ingestion_runtime.model.errors import PublishRaceError, TerminalError
+from ingestion_runtime.model.errors import LostFileError, PublishRaceError, TerminalError
 from ingestion_runtime.model.target import TargetHead, Written
 
 RECEIPT = "ingest.receipt"
@@ -82,18 +82,25 @@ class AssertNewest(ValidatableTableRequirement):
 def load(catalog: Catalog, identifier: tuple[str, ...]) -> Table | None:
     """Return the table as the catalog has it now, None when there is none.
 
-    Raises TerminalError where the catalog knows the table, and the warehouse no longer has its metadata.
+    Raises LostFileError where the catalog knows the table, and the warehouse no longer has its metadata, or has them torn.
     """
     try:
         return catalog.load_table(identifier)
     except NoSuchTableError:
         return None
     except FileNotFoundError as error:
-        raise TerminalError(
-            f"{'.'.join(identifier)}: the catalog knows the table, but the warehouse has lost its metadata ({error}).",
-            remedy="Restore the warehouse (is it mounted?), or drop the table from the catalog and run it with --reload.",
-            table=".".join(identifier),
-        ) from error
+        raise _lost(identifier, f"the warehouse has lost its metadata ({error})") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        words = " ".join(line.strip() for line in str(error).splitlines()[1:2]).partition(" [type=")[0]
+        raise _lost(identifier, f"its metadata cannot be read ({words or error})") from error
+
+
+def _lost(identifier: tuple[str, ...], how: str) -> LostFileError:
+    return LostFileError(
+        f"{'.'.join(identifier)}: the catalog knows the table, but {how}.",
+        remedy="Restore the warehouse (is it mounted?), or drop the table from the catalog and run it with --reload.",
+        table=".".join(identifier),
+    )
 
 
 def check_format(table: Table) -> None:

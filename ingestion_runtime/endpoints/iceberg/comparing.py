@@ -86,11 +86,7 @@ class IcebergStands:
         )
 
     def _load(self) -> "Table | None":
-        from ingestion_runtime.endpoints.iceberg.commits import load
-
-        if self._catalog.location(self.identifier) is None:
-            return None
-        return load(self._catalog.pyiceberg(), self.identifier)
+        return self._catalog.load(self.identifier)
 
 
 class LocalIcebergRows:
@@ -115,7 +111,7 @@ class LocalIcebergRows:
         stand: Stand,
         basis: Basis,
         left_out: Iterator[pa.RecordBatch] | None = None,
-        unsettled: ReRead | None = None,
+        apart: Sequence[ReRead] = (),
     ) -> Iterator[ComparedRows]:
         """Open the living rows of that snapshot; see ``TargetRows``."""
         from ingestion_runtime.endpoints.duck_rows import duck_rows
@@ -123,7 +119,7 @@ class LocalIcebergRows:
 
         table = self._stands.at(stand)
         try:
-            source = _source(table, stand, unsettled, self._table.incremental_column)
+            source = _source(table, stand, apart, self._table.incremental_column)
             with self._stands.watched(stand), duck_rows(self._sql, source, basis, left_out) as rows:
                 yield rows
         except UnfitSnapshot as unfit:
@@ -137,14 +133,18 @@ class LocalIcebergRows:
         )
 
 
-def unsettled_rows(subject: ReRead, schema: "Schema", cursor: str | None, sql: "SpanSql") -> str:
-    """Return the condition, in an engine's SQL, for the rows whose cursor lies in a re-read set; it may be NULL for a row.
+def without(apart: Sequence[ReRead], schema: "Schema", cursor: str | None, sql: "SpanSql") -> list[str]:
+    """Return the conditions, in an engine's SQL, for the rows whose cursor lies in none of these sets.
 
     Raises TerminalError for a cursor that does not compare in the table as it does at the source.
     """
+    return [f"({_within(subject, schema, cursor or '', sql)}) IS NOT TRUE" for subject in apart]
+
+
+def _within(subject: ReRead, schema: "Schema", name: str, sql: "SpanSql") -> str:
+    """Return the condition for the rows whose cursor lies in a set; it may be NULL for a row."""
     from ingestion_runtime.endpoints.iceberg.cursor_span import CursorSpan
 
-    name = cursor or ""
     parts = [f"{sql.quote(name)} IS NULL"] if subject.nulls else []
     if subject.high is not None:
         low = _lowest(subject.high.type) if subject.low is None else subject.low
@@ -157,20 +157,19 @@ def _lowest(kind: CursorType) -> Watermark:
     return from_ticks(kind, 1 - 10**38 if ticks is None else ticks)
 
 
-def _source(table: "Table", stand: Stand, unsettled: ReRead | None, cursor: str | None) -> "DuckSource":
+def _source(table: "Table", stand: Stand, apart: Sequence[ReRead], cursor: str | None) -> "DuckSource":
     from ingestion_runtime.endpoints.duck_rows import DuckSource
     from ingestion_runtime.endpoints.iceberg.cursor_span import DUCKDB
+    from ingestion_runtime.endpoints.iceberg.growth import has_marks
     from ingestion_runtime.endpoints.iceberg.snapshot_files import FILE_COLUMN, PLACE_COLUMN, deleted_places, list_files
 
     # By the present schema, and not by the snapshot's own; see ``LocalKeys``.
     files = list_files(table, int(stand.snapshot)).files if stand.snapshot else ()
     names = tuple(stand.columns.names)
-    conditions = []
-    if any(field.name == DELETED_AT for field in table.schema().fields):
+    conditions = without(apart, table.schema(), cursor, DUCKDB)
+    if has_marks(table):
         names += (DELETED_AT,)
         conditions.append(f"{quote(DELETED_AT)} IS NULL")
-    if unsettled is not None:
-        conditions.append(f"({unsettled_rows(unsettled, table.schema(), cursor, DUCKDB)}) IS NOT TRUE")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     clean = [file for file in files if not file.deletes]
     touched = [file for file in files if file.deletes]

@@ -20,7 +20,7 @@ from pyiceberg.transforms import parse_transform
 
 from ingestion_runtime.endpoints.iceberg.growth import numbered_schema
 from ingestion_runtime.model.errors import TerminalError
-from ingestion_runtime.model.spec import PartitionField
+from ingestion_runtime.model.spec import PartitionField, TableSpec
 
 PROPERTIES = {
     "format-version": "2",
@@ -85,12 +85,39 @@ def create(catalog: Catalog, creation: Creation) -> Table:
         return catalog.load_table(creation.table.name())
 
 
-def partition_difference(table: Table, partition: Sequence[PartitionField]) -> str | None:
-    """Return how the table's partition spec differs from the configured one; None when it does not."""
-    names = {field.field_id: field.name for field in table.schema().fields}
+def partition_difference(
+    table: Table, partition: Sequence[PartitionField], renamed: Sequence[tuple[str, str]] = ()
+) -> str | None:
+    """Return how the table's partition spec differs from the configured one; None when it does not. ``renamed`` are columns
+    that are about to be: (name before, name after)."""
+    after = dict(renamed)
+    names = {field.field_id: after.get(field.name, field.name) for field in table.schema().fields}
     present = [(names.get(field.source_id), str(field.transform)) for field in table.spec().fields]
     wanted = [(field.column, str(parse_transform(_transform(field)))) for field in partition]
     return None if present == wanted else f"{_spell(present)} in the table, {_spell(wanted)} in the configuration"
+
+
+def require_partition(table: Table, spec: TableSpec, renamed: Sequence[tuple[str, str]]) -> None:
+    """Raise TerminalError for a table whose partition spec is not the configured one, and would not be once columns are
+    ``renamed``: (name before, name after)."""
+    difference = partition_difference(table, spec.partition, renamed)
+    if difference is not None:
+        raise TerminalError(
+            f"{spec.name}: the partition spec differs: {difference}.",
+            remedy="Restore intermediate.partition, or give the table the new one with --maintenance-mode apply.",
+            table=spec.name,
+        )
+
+
+def require_partition_columns(schema: pa.Schema, spec: TableSpec) -> None:
+    """Raise TerminalError where the partition names a column that is not among those of the source."""
+    for field in spec.partition:
+        if field.column not in schema.names:
+            raise TerminalError(
+                f"{spec.name}: the partition column {field.column} is not a column of the source.",
+                remedy=f"Choose one of {', '.join(schema.names)} in intermediate.partition.",
+                table=spec.name,
+            )
 
 
 def respecified(metadata: TableMetadata, partition: Sequence[PartitionField]) -> tuple[TableUpdate, ...]:

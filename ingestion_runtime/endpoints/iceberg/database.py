@@ -10,8 +10,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, Program
 
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.errors import IngestionError, TerminalError, TransientError
-from ingestion_runtime.model.spec import CatalogSpec, ConnectionSpec
+from ingestion_runtime.model.spec import CatalogSpec
 from ingestion_runtime.state.sqlite import reading_engine, switch_to_wal
 
 if TYPE_CHECKING:

@@ -28,6 +28,8 @@ from pyiceberg.types import (
 from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT, NEXT_PREFIX, is_ingest_column
 from ingestion_runtime.model.errors import PublishRaceError, RefusedBatchError
 from ingestion_runtime.model.policy import OnChange, SchemaPolicy
+from ingestion_runtime.model.spec import Deletes, TableSpec
+from ingestion_runtime.model.target import Payload
 from ingestion_runtime.tools.parquet_writer import numbered
 
 Columns = tuple[tuple[str, IcebergType], ...]
@@ -105,6 +107,27 @@ def predicted_ids(table: Table | None, schema: pa.Schema, renamed: Mapping[str, 
     new += [name for name in columns if name not in found and name not in new]  # the sisters, which come last
     numbered = {name: last + place for place, name in enumerate(new, start=1) if name in columns}
     return {**found, **numbered, CURSOR_RANK: CURSOR_RANK_ID}
+
+
+def has_marks(table: Table) -> bool:
+    """Whether the table has the column in which rows are marked as deleted."""
+    return any(field.name == DELETED_AT for field in table.schema().fields)
+
+
+def marks_deletes(table: Table | None, spec: TableSpec) -> bool:
+    """Whether deleted rows are marked in the table, or were once."""
+    return (table is not None and has_marks(table)) or spec.deletes is Deletes.SOFT
+
+
+def grown_columns(table: Table | None, payload: Payload, spec: TableSpec) -> pa.Schema:
+    """Return the columns of the table (None: of a new one) after this payload: tombstones alone change none."""
+    if payload.files or table is None:
+        schema = pa.schema([field for field in payload.schema if field.name != CURSOR_RANK])
+    else:
+        schema = table.schema().as_arrow()
+    if marks_deletes(table, spec) and DELETED_AT not in schema.names:
+        schema = schema.append(pa.field(DELETED_AT, pa.timestamp("us", tz="UTC")))
+    return schema
 
 
 def plan_growth(
@@ -189,6 +212,7 @@ def apply_growth(table: Table, growth: Growth) -> None:
     """Commit a growth. A nullable column more is harmless to readers, so it may become visible before the batch does.
 
     A renamed column keeps its field id and with it all its values: readers see the new name, and nothing else changes.
+    Raises RefusedBatchError for what Iceberg does not allow, such as a column that is called like a field of a partition.
     """
     if not growth:
         return
@@ -197,22 +221,28 @@ def apply_growth(table: Table, growth: Growth) -> None:
             with table.update_schema(allow_incompatible_changes=True) as update:
                 for column in growth.left_over:
                     update.delete_column((column,))
-        with table.update_schema() as update:
-            for old, new in growth.renamed:
-                update.rename_column((old,), new)  # a path: a name may hold dots
-            for column, kind in growth.added:
-                update.add_column((column,), kind)
-            for column, kind in growth.widened:
-                update.update_column((_name_before(column, growth),), kind)
+        with table.transaction() as transaction:
+            # First, and by itself: the name of a renamed column may be that of an added one by now.
+            with transaction.update_schema() as update:
+                for old, new in growth.renamed:
+                    update.rename_column((old,), new)  # a path: a name may hold dots
+            with transaction.update_schema() as update:
+                for column, kind in growth.added:
+                    update.add_column((column,), kind)
+                for column, kind in growth.widened:
+                    update.update_column((column,), kind)
+    except ValueError as error:
+        name = ".".join(table.name())
+        raise RefusedBatchError(
+            f"{name}: the table cannot get the columns of the source ({error}).",
+            remedy="Leave the column out (exclude_columns), or give it another name at the source or in query_sql.",
+            table=name,
+        ) from error
     except CommitFailedException as error:
         raise PublishRaceError(
             f"{'.'.join(table.name())}: the table moved while its columns were changed ({error}).",
             remedy="Nothing was published; run again.",
         ) from error
-
-
-def _name_before(column: str, growth: Growth) -> str:
-    return next((old for old, new in growth.renamed if new == column), column)
 
 
 def _landed(kind: IcebergType) -> pa.DataType | None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 _BASE, _STAGED, _MOVED, _BUCKETS = "ingest_base_keys", "ingest_staged_keys", "ingest_moved_keys", "ingest_key_buckets"
+# Columns of a key may have any other name.
+_HASH, _HEAD, _TAIL = "ingest_hash", "ingest_head", "ingest_tail"
 _EXAMPLES = 3
 _BATCH_ROWS = 65_536
 
@@ -51,9 +53,7 @@ class LocalKeys:
                 return TargetKeys(0, keys.buckets(keys.hashed(_STAGED)))
             united = keys.hashed(_BASE)
             if staged:
-                # By their hashes: 300,000 keys of 645 bytes did not fit into 128 MiB. By 120 bits of them: a staged key that
-                # shares the hash of one which the source has lost would hide its deletion.
-                rest = f"FROM ({united}) ANTI JOIN ({keys.hashed(_STAGED)}) USING (head, tail)"
+                rest = keys.without(united, keys.hashed(_STAGED))
                 united = f"{rest} UNION ALL SELECT DISTINCT * FROM ({keys.hashed(_STAGED)})"
             return TargetKeys(keys.count(_BASE), keys.buckets(united))
 
@@ -73,9 +73,9 @@ class LocalKeys:
                 return KeysMissed(deleted=0, examples=(), gone_again=0, moved={})
             keys.view(_MOVED, _files(sorted(str(path) for path in Path(moved).rglob("[!._]*.parquet"))))
             keys.name_buckets(buckets)
-            gone = f"{keys.unseen(_BASE)} ANTI JOIN ({keys.inside(_STAGED)}) USING ({self._listed})"
-            deleted, examples = self._write(keys, gone, columns, to)
-            again = f"(SELECT DISTINCT * FROM ({keys.unseen(_STAGED)}))"
+            gone = keys.without(keys.unseen(_BASE), keys.hashed(_STAGED))
+            deleted, examples = self._write(keys, f"SELECT {self._listed} FROM ({gone})", columns, to)
+            again = f"(SELECT DISTINCT {self._listed} FROM ({keys.unseen(_STAGED)}))"
             return KeysMissed(
                 deleted=deleted,
                 examples=examples,
@@ -153,24 +153,32 @@ class _Keys:
     def name_buckets(self, buckets: Collection[str]) -> None:
         self.sql.execute(f"CREATE TEMP TABLE {_BUCKETS} AS SELECT unnest($1) AS ingest_bucket", [sorted(buckets)])
 
-    def hashed(self, view: str) -> str:
-        """Return the query for the hashes of a view's keys: the 60 bits that the buckets need, and 60 more."""
-        halves = [f"CAST('0x' || substr(hash, {at}, 15) AS BIGINT) AS {name}" for name, at in (("head", 1), ("tail", 16))]
-        return f"SELECT {', '.join(halves)} FROM (SELECT {self._hash(view)} AS hash FROM {view})"
+    def hashed(self, view: str, listed: str = "") -> str:
+        """Return the query for the hashes of a view's keys, the 60 bits that the buckets need and 60 more, and for what is
+        ``listed`` before them."""
+        halves = [f"CAST('0x' || substr({_HASH}, {at}, 15) AS BIGINT) AS {name}" for name, at in ((_HEAD, 1), (_TAIL, 16))]
+        return f"SELECT {listed}{', '.join(halves)} FROM (SELECT {listed}{self._hash(view)} AS {_HASH} FROM {view})"
+
+    def without(self, rows: str, others: str) -> str:
+        """Return the query for the rows of a query whose hash is not among those of another one.
+
+        By hashes: 300,000 keys of 645 bytes did not fit into 128 MiB. By 120 bits of them: another key that shares the hash
+        of one which the source has lost would hide its deletion.
+        """
+        return f"SELECT * FROM ({rows}) ANTI JOIN ({others}) USING ({_HEAD}, {_TAIL})"
 
     def buckets(self, hashed: str) -> KeyBuckets:
         """Return the fingerprints of the buckets of hashes."""
-        grouped = f"SELECT head & 65535, count(*), sum(head >> 16) FROM ({hashed}) WHERE head IS NOT NULL GROUP BY 1"
+        numbers = f"{_HEAD} & 65535, count(*), sum({_HEAD} >> 16)"
+        grouped = f"SELECT {numbers} FROM ({hashed}) WHERE {_HEAD} IS NOT NULL GROUP BY 1"
         found = self.sql.execute(grouped).fetchall()
         return {f"{bucket:04x}": KeyBucket(rows, int(total)) for bucket, rows, total in found}
 
     def unseen(self, view: str) -> str:
-        """Return the query for the keys of a view that fall into the buckets and are not among the moved ones."""
-        return f"SELECT {self.listed} FROM ({self.inside(view)}) ANTI JOIN {_MOVED} USING ({self.listed})"
-
-    def inside(self, view: str) -> str:
-        """Return the query for the keys of a view that fall into the buckets: few of many, and so they are joined."""
-        return f"SELECT * FROM {view} WHERE {bucket(self._hash(view), 4)} IN (FROM {_BUCKETS})"
+        """Return the query for the keys of a view, with their hashes, that fall into the buckets and are not among the moved
+        ones."""
+        inside = f"{self.hashed(view, f'{self.listed}, ')} WHERE {bucket(_HASH, 4)} IN (FROM {_BUCKETS})"
+        return self.without(inside, self.hashed(_MOVED))
 
     def _hash(self, source: str) -> str:
         """Return the hash of a key; NULL for a key with a NULL in it."""

@@ -54,9 +54,6 @@ class MergeRows:
     def __init__(
         self, sql: "DuckDBPyConnection", spec: TableSpec, schema: Schema, payload: Payload, files: Sequence[SnapshotFile]
     ) -> None:
-        # Joins are written with the smaller side last, which is held in memory and prunes the other. Left to itself DuckDB
-        # takes a snapshot's files for small, and holds 3 million keys instead of 300,000.
-        sql.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         self._sql = sql
         self._spec = spec
         self._schema = schema

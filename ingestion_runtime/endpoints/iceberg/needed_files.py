@@ -10,6 +10,7 @@ from pyiceberg.manifest import ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from ingestion_runtime.endpoints.iceberg.manifests import entries_of, manifests_of
 from ingestion_runtime.endpoints.iceberg.snapshot_files import local_path
 
 
@@ -31,16 +32,16 @@ def files_of(
 ) -> NeededFiles:
     """Return the files that snapshots need; ``removed``: also those of which their manifests say that they have gone.
 
-    Manifests (their true paths) in ``but`` are left out, with what they name. Raises whatever is met where a manifest or a
+    Manifests (their true paths) in ``but`` are left out, with what they name. Raises LostFileError where a manifest or a
     list of them cannot be read.
     """
     lists = {snapshot.manifest_list: snapshot for snapshot in snapshots}
-    all_manifests = {manifest.manifest_path: manifest for of in lists.values() for manifest in of.manifests(table.io)}
+    all_manifests = {manifest.manifest_path: manifest for of in lists.values() for manifest in manifests_of(table, of)}
     manifests = {path: manifest for path, manifest in all_manifests.items() if not but or true_path(path) not in but}
     data = {
         entry.data_file.file_path
         for manifest in manifests.values()
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False)
+        for entry in entries_of(table, manifest, discard_deleted=False)
         if removed or entry.status != ManifestEntryStatus.DELETED
     }
     return NeededFiles(frozenset(map(true_path, (*lists, *manifests))), frozenset(map(true_path, data)))

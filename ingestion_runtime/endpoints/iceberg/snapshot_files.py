@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestContent, ManifestEntry
@@ -30,8 +31,12 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from ingestion_runtime.model.errors import TerminalError
+from ingestion_runtime.endpoints.iceberg.manifests import entries_of, manifests_of
+from ingestion_runtime.model.errors import LostFileError, TerminalError
 from ingestion_runtime.tools.local_sql import file_list, quote, text
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 #: The columns that ``relation`` adds: a row's file, and its place in it, from 0. No column of a source is called so.
 FILE_COLUMN, PLACE_COLUMN = "_ingest_path", "_ingest_pos"
@@ -65,10 +70,42 @@ class UnfitSnapshot(Exception):  # noqa: N818 - no error: the caller takes the e
         self.reason = reason
 
 
+class Storage(Protocol):
+    """Where the data files of a table lie, and how this process looks at them."""
+
+    def path(self, location: str) -> str:
+        """Return a location as one absolute path, however it is spelled; raises UnfitSnapshot for one that is elsewhere."""
+        ...
+
+    def footer(self, path: str) -> "pq.FileMetaData":
+        """Return the footer of a Parquet file; raises OSError or ArrowInvalid."""
+        ...
+
+
+class LocalDisk:
+    """A local disk. Implements ``Storage``."""
+
+    def path(self, location: str) -> str:
+        """Return a local path; see ``local_path``."""
+        return local_path(location)
+
+    def footer(self, path: str) -> "pq.FileMetaData":
+        """Return the footer of a file."""
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_metadata(path)
+        except UnicodeDecodeError as error:  # in a name of the footer, where somebody has spoilt it
+            raise pa.ArrowInvalid(f"its footer is no UTF-8: {error}") from error
+
+
+_LOCAL_DISK = LocalDisk()
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotFile:
-    """A data file: its absolute local path, its entry in the manifest, and the absolute paths of the position-delete files
-    that may name it."""
+    """A data file: its absolute path, its entry in the manifest, and the absolute paths of the position-delete files that
+    may name it."""
 
     path: str
     entry: DataFile
@@ -83,11 +120,13 @@ class SnapshotFiles:
     position_deletes: tuple[DataFile, ...]
 
 
-def list_files(table: Table, snapshot_id: int, without: Collection[str] = ()) -> SnapshotFiles:
+def list_files(
+    table: Table, snapshot_id: int, without: Collection[str] = (), storage: Storage = _LOCAL_DISK
+) -> SnapshotFiles:
     """Return the files of a snapshot, but for those at the paths ``without``. Opens every data file's footer (0.1 ms each).
 
     Raises UnfitSnapshot for equality deletes, deletion vectors and whatever else format 3 brings, and for files that are
-    not Parquet, not on a local disk, or without field ids; TerminalError for a file that is not there.
+    not Parquet, not in ``storage``, or without field ids; LostFileError for a file that is not there.
     """
     snapshot = table.snapshot_by_id(snapshot_id)
     if snapshot is None:
@@ -100,11 +139,11 @@ def list_files(table: Table, snapshot_id: int, without: Collection[str] = ()) ->
     data: list[ManifestEntry] = []
     deletes: list[DataFile] = []
     index = DeleteFileIndex()
-    for manifest in snapshot.manifests(table.io):
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+    for manifest in manifests_of(table, snapshot):
+        for entry in entries_of(table, manifest):
             if entry.data_file.file_format != FileFormat.PARQUET:
                 raise UnfitSnapshot(f"the table holds {entry.data_file.file_format.name} files")
-            if without and local_path(entry.data_file.file_path) in without:
+            if without and storage.path(entry.data_file.file_path) in without:
                 continue
             if manifest.content == ManifestContent.DATA:
                 data.append(entry)
@@ -113,12 +152,14 @@ def list_files(table: Table, snapshot_id: int, without: Collection[str] = ()) ->
                 index.add_delete_file(entry, partition_key=_partition_key(entry.data_file))
             else:
                 raise UnfitSnapshot("the table holds equality deletes")
-    return SnapshotFiles(tuple(_listed(data, index)), tuple(deletes))
+    return SnapshotFiles(tuple(_listed(data, index, storage)), tuple(deletes))
 
 
-def relation(schema: Schema, files: Sequence[SnapshotFile], columns: Sequence[str]) -> str:
+def relation(schema: Schema, files: Sequence[SnapshotFile], columns: Sequence[str], root: str = "/") -> str:
     """Return what may stand after FROM in DuckDB: the living rows of the files, with the named columns of ``schema``,
     ``_ingest_path`` (the path as in ``SnapshotFile.path``) and ``_ingest_pos`` (BIGINT).
+
+    ``root``: what stands in the paths of these files before what position deletes call them, less its scheme.
 
     Columns are read by field id, so that those which were renamed, added or widened later are right in old files too.
     Raises UnfitSnapshot for a column of a type that this runtime never lands.
@@ -130,7 +171,7 @@ def relation(schema: Schema, files: Sequence[SnapshotFile], columns: Sequence[st
     parts = [_scan(read, clean)] if clean else []
     if touched:
         removed = sorted({path for file in touched for path in file.deletes})
-        rows, gone = _scan(read, touched), deleted_places(removed)
+        rows, gone = _scan(read, touched), deleted_places(removed, root)
         parts.append(f"SELECT * FROM ({rows}) AS ingest_rows ANTI JOIN ({gone}) AS ingest_gone USING ({_PLACE})")
     return f"({' UNION ALL '.join(parts) if parts else _nothing(read)})"
 
@@ -153,14 +194,14 @@ def local_path(location: str) -> str:
     return "/" + location[lead.end() :]
 
 
-def _listed(entries: Sequence[ManifestEntry], index: DeleteFileIndex) -> Iterator[SnapshotFile]:
+def _listed(entries: Sequence[ManifestEntry], index: DeleteFileIndex, storage: Storage) -> Iterator[SnapshotFile]:
     for entry in entries:
         file = entry.data_file
-        path = local_path(file.file_path)
-        if not _has_ids(path):
+        path = storage.path(file.file_path)
+        if not _has_ids(path, storage):
             raise UnfitSnapshot(f"{path} has no field ids")
         found = index.for_data_file(entry.sequence_number or 0, file, partition_key=_partition_key(file))
-        yield SnapshotFile(path, file, tuple(sorted(local_path(delete.file_path) for delete in found)))
+        yield SnapshotFile(path, file, tuple(sorted(storage.path(delete.file_path) for delete in found)))
 
 
 def _partition_key(file: DataFile) -> Record:
@@ -168,16 +209,15 @@ def _partition_key(file: DataFile) -> Record:
     return Record(repr(file.partition))
 
 
-def _has_ids(path: str) -> bool:
+def _has_ids(path: str, storage: Storage) -> bool:
     """Whether every column has a field id. By id DuckDB would find nothing else, and read it as NULL without a word."""
-    import pyarrow.parquet as pq
-
     try:
-        columns = pq.read_metadata(path).schema.to_arrow_schema()
+        columns = storage.footer(path).schema.to_arrow_schema()
     except (OSError, pa.ArrowInvalid) as error:
-        raise TerminalError(
+        raise LostFileError(
             f"A file of the table cannot be read: {path} ({error}).",
-            remedy="Restore it, or load the table anew with --reload.",
+            remedy="Restore it; or replace the table, from the source with --reload, or from raw with --maintenance-mode"
+            " rebuild-from-raw.",
             path=path,
         ) from error
     return all(b"PARQUET:field_id" in (column.metadata or {}) for column in columns)
@@ -204,11 +244,11 @@ def _exposed(place: int, kind: IcebergType) -> str:
     return f"c{place}"
 
 
-def deleted_places(paths: Sequence[str]) -> str:
-    """Return a query for the rows that position-delete files name: ``_ingest_path`` and ``_ingest_pos``."""
+def deleted_places(paths: Sequence[str], root: str = "/") -> str:
+    """Return a query for the rows that position-delete files name: ``_ingest_path``, below ``root``, and ``_ingest_pos``."""
     schema = _schema([(_DELETED_FILE, "c0", "VARCHAR"), (_DELETED_PLACE, "c1", "BIGINT")])
     return (
-        f"SELECT '/' || regexp_replace(c0, '^(file:/+|/+)', '') AS {FILE_COLUMN}, c1 AS {PLACE_COLUMN} "
+        f"SELECT {text(root)} || regexp_replace(c0, '^(file:/+|hdfs://|/+)', '') AS {FILE_COLUMN}, c1 AS {PLACE_COLUMN} "
         f"FROM read_parquet({file_list(paths)}, schema = {schema}, hive_partitioning = false)"
     )
 

@@ -30,6 +30,9 @@ from pyiceberg.table.snapshots import (
     update_snapshot_summaries,
 )
 
+from ingestion_runtime.endpoints.iceberg.manifests import entries_of, manifests_of
+from ingestion_runtime.model.errors import LostFileError
+
 # Iceberg's own libraries join manifests by these numbers as well.
 _MANY, _SMALL_BYTES = 100, 8 * 2**20
 
@@ -95,7 +98,7 @@ def stage_snapshot(
 def count_rows(table: Table, snapshot: Snapshot) -> int:
     """Return the rows of a snapshot by what its manifest list says of every manifest; one small file is read."""
     counted = 0
-    for manifest in snapshot.manifests(table.io):
+    for manifest in manifests_of(table, snapshot):
         rows = (manifest.added_rows_count or 0) + (manifest.existing_rows_count or 0)
         counted += -rows if manifest.content == ManifestContent.DELETES else rows
     return counted
@@ -138,8 +141,7 @@ class _SnapshotWriter:
         snapshot = None if self._base is None else self._metadata.snapshot_by_id(self._base)
         kept: list[ManifestFile] = []
         gone: list[DataFile] = []
-        for manifest in snapshot.manifests(self._table.io) if snapshot and (removed or replaces) else ():
-            entries = manifest.fetch_manifest_entry(self._table.io, discard_deleted=True)
+        for manifest, entries in self._listed(snapshot, replaces=replaces) if snapshot and (removed or replaces) else ():
             lost = [entry.data_file for entry in entries if replaces or entry.data_file.file_path in removed]
             gone += lost
             paths = {file.file_path for file in lost}
@@ -149,8 +151,18 @@ class _SnapshotWriter:
             elif entries:
                 kept.append(manifest)
         if snapshot and not (removed or replaces):
-            kept = self._joined(snapshot.manifests(self._table.io))
+            kept = self._joined(manifests_of(self._table, snapshot))
         return kept, gone
+
+    def _listed(self, snapshot: Snapshot, *, replaces: bool) -> list[tuple[ManifestFile, list[ManifestEntry]]]:
+        """Return a snapshot's manifests with their entries; none of one that cannot be read whole, where all of it is
+        replaced: what it consisted of nobody needs, and what it left is found as files that nothing names."""
+        try:
+            return [(manifest, entries_of(self._table, manifest)) for manifest in manifests_of(self._table, snapshot)]
+        except LostFileError:
+            if not replaces:
+                raise
+            return []
 
     def write_list(self, manifests: list[ManifestFile]) -> str:
         """Write the manifest list and return its location."""
@@ -173,7 +185,7 @@ class _SnapshotWriter:
         ]
         if len(small) < _MANY:
             return manifests
-        found = (manifest.fetch_manifest_entry(self._table.io, discard_deleted=True) for manifest in small)
+        found = (entries_of(self._table, manifest) for manifest in small)
         joined = self._write(spec, ManifestContent.DATA, [self._survivor(entry, set()) for part in found for entry in part])
         others = {manifest.manifest_path for manifest in small}
         return [joined, *(manifest for manifest in manifests if manifest.manifest_path not in others)]
@@ -218,7 +230,8 @@ def _summary(
         collector.remove_file(file, schema, specs[file.spec_id])
     # Readers that follow a table take added files from appends alone, and stop at everything else.
     operation = Operation.OVERWRITE if gone or (replaces and base is not None) else Operation.APPEND
-    previous = metadata.snapshot_by_id(base) if base is not None else None
+    # Where all is replaced and nobody knows what was there, the totals are those of what was added.
+    previous = metadata.snapshot_by_id(base) if base is not None and (gone or not replaces) else None
     summary = Summary(operation=operation, **collector.build(), **{ATTEMPT: name})
     told = update_snapshot_summaries(summary, previous.summary if previous else None)
     # pyiceberg adds totals up for the kinds of snapshot that it writes itself; this is none of them.

@@ -9,7 +9,7 @@ import pyarrow as pa
 from ingestion_runtime.endpoints.compared_rows import LEFT_OUT_HASH, NAME, Item, Spelling, SqlRows
 from ingestion_runtime.endpoints.iceberg import spark_spelling
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
-from ingestion_runtime.endpoints.iceberg.comparing import IcebergStands, unsettled_rows
+from ingestion_runtime.endpoints.iceberg.comparing import IcebergStands, without
 from ingestion_runtime.endpoints.iceberg.writer import quote
 from ingestion_runtime.model.columns import DELETED_AT
 from ingestion_runtime.model.comparison import Basis, ComparedRows, Stand
@@ -20,7 +20,6 @@ from ingestion_runtime.tools.hdfs import storage_fault
 from ingestion_runtime.tools.spark import TableSession
 
 if TYPE_CHECKING:
-    from pyiceberg.schema import Schema
     from pyiceberg.table import Table
     from pyspark.sql import SparkSession
 
@@ -50,26 +49,23 @@ class SparkIcebergRows:
         stand: Stand,
         basis: Basis,
         left_out: Iterator[pa.RecordBatch] | None = None,
-        unsettled: ReRead | None = None,
+        apart: Sequence[ReRead] = (),
     ) -> Iterator[ComparedRows]:
         """Open the living rows of that snapshot; see ``TargetRows``."""
+        from ingestion_runtime.endpoints.iceberg.cursor_span import SPARK
+        from ingestion_runtime.endpoints.iceberg.growth import has_marks
+
         table = self._stands.at(stand)
         spark = self._tables.session()
         name = ".".join(map(quote, (self._catalog.name, *self._stands.identifier)))
         rows = _rows(table, name, stand)
-        conditions = [] if unsettled is None else [_settled(unsettled, table.schema(), self._table.incremental_column)]
-        if any(field.name == DELETED_AT for field in table.schema().fields):
+        conditions = without(apart, table.schema(), self._table.incremental_column, SPARK)
+        if has_marks(table):
             conditions.append(f"{quote(DELETED_AT)} IS NULL")
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         spark.sql(f"SELECT * FROM ({rows}){where}").createOrReplaceTempView(_LIVING)
         with self._stands.watched(stand):
             yield SqlRows(_SparkEngine(spark, left_out, self._table.name), basis)
-
-
-def _settled(subject: ReRead, schema: "Schema", cursor: str | None) -> str:
-    from ingestion_runtime.endpoints.iceberg.cursor_span import SPARK
-
-    return f"({unsettled_rows(subject, schema, cursor, SPARK)}) IS NOT TRUE"
 
 
 def _rows(table: "Table", name: str, stand: Stand) -> str:

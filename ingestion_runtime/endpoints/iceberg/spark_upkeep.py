@@ -6,19 +6,18 @@ looked after: pyiceberg costs 1.2 s.
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pyiceberg.table import Table
 
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
-from ingestion_runtime.endpoints.iceberg.commits import batch_of, guard, load, read_head
+from ingestion_runtime.endpoints.iceberg.commits import guard, read_head
 from ingestion_runtime.endpoints.iceberg.creation import partition_difference, respecified
 from ingestion_runtime.endpoints.iceberg.expiring import expired_snapshots
-from ingestion_runtime.endpoints.iceberg.orphans import owns_files
-from ingestion_runtime.endpoints.iceberg.surveying import moment, references, require_whole
-from ingestion_runtime.endpoints.iceberg.upkeep_commits import announce_sweep, commit_rewritten
+from ingestion_runtime.endpoints.iceberg.orphans import Strays, owns_files
+from ingestion_runtime.endpoints.iceberg.surveying import Counted, Found, describe, require_whole
+from ingestion_runtime.endpoints.iceberg.upkeep_commits import announce_sweep, commit_rewritten, drop_stale
 from ingestion_runtime.endpoints.iceberg.writer import quote
 from ingestion_runtime.model.errors import PublishRaceError, TransientError
 from ingestion_runtime.model.maintenance import SpecMode
@@ -34,17 +33,6 @@ _NEVER, _NO_LIMIT = 2**31 - 1, 2**50
 # Iceberg's procedure takes younger files for somebody's who is at work.
 _LEAST_HOURS = 24
 _HOUR_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """The files of the current snapshot: with rows, small ones among them, those of another partition, and delete files."""
-
-    data: FileSum
-    small: FileSum
-    former: FileSum
-    deletes: FileSum
-    dead_rows: int
 
 
 class SparkUpkeep:
@@ -76,32 +64,13 @@ class SparkUpkeep:
         table = self._load()
         if table is None or table.current_snapshot() is None:
             return None
-        head, metadata = read_head(table), table.metadata
-        difference = partition_difference(table, self._spec.partition)
-        counted = self._count(table, difference)
-        times = [snapshot.timestamp_ms for snapshot in metadata.snapshots]
         orphans = tuple(self._orphan(path) for path in self._call_orphans(table, dry=True))
-        old = [file for file in orphans if self._hours is not None]
-        return Survey(
-            partition=difference,
-            data=counted.data,
-            small=counted.small,
-            former=counted.former,
-            deletes=counted.deletes,
-            dead_rows=counted.dead_rows,
-            rewritable=FileSum() if head.damage else self._rewritable(counted),
-            unfit=head.damage,
-            snapshots=len(times),
-            expirable=len(expired_snapshots(metadata, self._spec.maintenance, self._clock())),
-            oldest=moment(min(times)),
-            newest=moment(max(times)),
-            references=references(table),
-            attempts=head.branches,
-            orphans=orphans,
-            removable=FileSum(len(old), sum(file.size for file in old)),
-            unclear=owns_files(table),
-            damage=head.damage,
+        found = Found(
+            strays=Strays(orphans, owns_files(table)),
+            removable=orphans if self._hours is not None else (),
+            expirable=expired_snapshots(table.metadata, self._spec.maintenance, self._clock()),
         )
+        return describe(table, self._spec, self._count(table, partition_difference(table, self._spec.partition)), found)
 
     def rewrite(self) -> Rewritten | None:
         """Call ``rewrite_data_files``; see ``TargetUpkeep.rewrite``."""
@@ -138,12 +107,7 @@ class SparkUpkeep:
 
     def drop_stale(self, keep: Collection[str], fence: int) -> tuple[str, ...]:
         """Drop branches of attempts; see ``TargetUpkeep.drop_stale``."""
-        table = self._load()
-        names = () if table is None else read_head(table).branches
-        stale = tuple(name for name in names if batch_of(name) not in keep)
-        if table is not None and stale:
-            guard(self._catalog.pyiceberg(), table, fence, stale)
-        return stale
+        return drop_stale(self._catalog, self._load(), keep, fence)
 
     def remove_orphans(self, fence: int) -> Removed:
         """Refuse what is under way, then call ``remove_orphan_files``; see ``TargetUpkeep.remove_orphans``."""
@@ -165,30 +129,29 @@ class SparkUpkeep:
         hours = self._spec.maintenance.orphan_hours
         return None if hours is None else max(_LEAST_HOURS + 1, hours)
 
-    def _count(self, table: Table, difference: str | None) -> _Counted:
-        small = min(self._spec.maintenance.small_file_mb, self._spec.maintenance.target_file_mb) * _MIB
+    def _count(self, table: Table, difference: str | None) -> Counted:
+        settings, spec, damage = self._spec.maintenance, table.metadata.default_spec_id, read_head(table).damage
+        limit = min(settings.small_file_mb, settings.target_file_mb) * _MIB
         rows = self._rows(
-            f"SELECT content, spec_id, file_size_in_bytes < {small} AS small, count(*) AS files,"
+            f"SELECT content, spec_id, file_size_in_bytes < {limit} AS small, count(*) AS files,"
             f" sum(file_size_in_bytes) AS size, sum(record_count) AS rows FROM {self._name}.files GROUP BY 1, 2, 3"
         )
         data = [row for row in rows if not row["content"]]
+        small = [row for row in data if row["small"]]
+        former = [row for row in data if difference is not None or row["spec_id"] != spec]
         deletes = [row for row in rows if row["content"]]
-        spec = table.metadata.default_spec_id
-        return _Counted(
+        # The procedure judges each partition by itself: this is what it will take at most.
+        taken = small if 0 < settings.min_small_files <= _sum(small).files else []
+        every = self._spec.spec_mode is SpecMode.REPLACE and former
+        return Counted(
             data=_sum(data),
-            small=_sum([row for row in data if row["small"]]),
-            former=_sum([row for row in data if difference is not None or row["spec_id"] != spec]),
+            small=_sum(small),
+            former=_sum(former),
             deletes=_sum(deletes),
             dead_rows=sum(row["rows"] for row in deletes),
+            rewritable=FileSum() if damage else _sum(data if every else [*taken, *deletes]),
+            unfit=damage,
         )
-
-    def _rewritable(self, counted: _Counted) -> FileSum:
-        """Return what the procedure will take at most: it judges each partition by itself."""
-        if self._spec.spec_mode is SpecMode.REPLACE and counted.former.files:
-            return counted.data
-        least = self._spec.maintenance.min_small_files
-        small = counted.small if 0 < least <= counted.small.files else FileSum()
-        return FileSum(small.files + counted.deletes.files, small.size + counted.deletes.size)
 
     def _call_rewrite(self, table: Table) -> FileSum:
         settings = self._spec.maintenance
@@ -277,9 +240,7 @@ class SparkUpkeep:
         return table
 
     def _load(self) -> Table | None:
-        if self._catalog.location(self._identifier) is None:
-            return None
-        return load(self._catalog.pyiceberg(), self._identifier)
+        return self._catalog.load(self._identifier)
 
 
 def _sum(rows: Sequence[Mapping[str, Any]]) -> FileSum:

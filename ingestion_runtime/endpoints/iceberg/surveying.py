@@ -12,10 +12,11 @@ from pyiceberg.table.snapshots import Snapshot
 from ingestion_runtime.endpoints.iceberg.commits import read_head
 from ingestion_runtime.endpoints.iceberg.compacting import BundlePlan
 from ingestion_runtime.endpoints.iceberg.creation import partition_difference
+from ingestion_runtime.endpoints.iceberg.manifests import entries_of, manifests_of
 from ingestion_runtime.endpoints.iceberg.orphans import Strays
 from ingestion_runtime.endpoints.iceberg.rewrite_plan import planned
 from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot
-from ingestion_runtime.model.errors import IngestionError, StaleMainError
+from ingestion_runtime.model.errors import IngestionError, LostFileError, StaleMainError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.upkeep import FileSum, Orphan, Reference, Survey
 from ingestion_runtime.tools.local_sql import LocalSql
@@ -23,6 +24,22 @@ from ingestion_runtime.tools.local_sql import LocalSql
 _NO_FILES = FileSum()
 # Of later formats pyiceberg reads metadata and writes none.
 _NEWEST_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The files of the current snapshot: with rows, small ones among them, those of another partition, and delete files.
+
+    ``dead_rows`` None: nobody counted them. ``rewritable`` is what a rewrite would take; ``unfit`` why there can be none.
+    """
+
+    data: FileSum
+    small: FileSum
+    former: FileSum
+    deletes: FileSum
+    dead_rows: int | None
+    rewritable: FileSum
+    unfit: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +60,43 @@ class _Rewriting:
     unfit: str | None = None
 
 
-def describe(table: Table, spec: TableSpec, local: LocalSql, found: Found) -> Survey:
-    """Return the survey of a table that has a snapshot; reads manifests, footers and position deletes."""
-    head, metadata = read_head(table), table.metadata
-    judge = BundlePlan(spec, metadata.default_spec_id, {})
+def count_files(table: Table, spec: TableSpec, local: LocalSql) -> Counted:
+    """Count the files of a table by manifests, footers and position deletes, which are read."""
+    damage = read_head(table).damage
+    judge = BundlePlan(spec, table.metadata.default_spec_id, {})
     files = list(_live_files(table))
     data = [file for file in files if file.content == DataFileContent.DATA]
-    difference = partition_difference(table, spec.partition)
-    times = [snapshot.timestamp_ms for snapshot in metadata.snapshots]
-    work = _foresee(table, spec, local, files) if head.damage is None else _Rewriting(unfit=head.damage)
-    return Survey(
-        partition=difference,
+    moves = partition_difference(table, spec.partition) is not None
+    work = _foresee(table, spec, local, files) if damage is None else _Rewriting(unfit=damage)
+    return Counted(
         data=file_sum(data),
         small=file_sum(file for file in data if judge.is_small(file)),
-        former=file_sum(file for file in data if difference is not None or judge.is_former(file)),
+        former=file_sum(file for file in data if moves or judge.is_former(file)),
         deletes=file_sum(file for file in files if file.content != DataFileContent.DATA),
         dead_rows=work.dead_rows,
         rewritable=work.files,
         unfit=work.unfit,
+    )
+
+
+def describe(table: Table, spec: TableSpec, counted: Counted, found: Found) -> Survey:
+    """Return the survey of a table that has a snapshot."""
+    head, metadata = read_head(table), table.metadata
+    times = [snapshot.timestamp_ms for snapshot in metadata.snapshots]
+    return Survey(
+        partition=partition_difference(table, spec.partition),
+        data=counted.data,
+        small=counted.small,
+        former=counted.former,
+        deletes=counted.deletes,
+        dead_rows=counted.dead_rows,
+        rewritable=counted.rewritable,
+        unfit=counted.unfit,
         snapshots=len(times),
         expirable=len(found.expirable),
-        oldest=moment(min(times)),
-        newest=moment(max(times)),
-        references=references(table),
+        oldest=_moment(min(times)),
+        newest=_moment(max(times)),
+        references=_references(table),
         attempts=head.branches,
         orphans=found.strays.files,
         removable=FileSum(len(found.removable), sum(file.size for file in found.removable)),
@@ -95,8 +126,8 @@ def file_sum(files: Iterable[DataFile]) -> FileSum:
 
 def _live_files(table: Table) -> Iterable[DataFile]:
     snapshot = table.current_snapshot()
-    for manifest in snapshot.manifests(table.io) if snapshot else ():
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+    for manifest in manifests_of(table, snapshot) if snapshot else ():
+        for entry in entries_of(table, manifest):
             yield entry.data_file
 
 
@@ -108,6 +139,8 @@ def _foresee(table: Table, spec: TableSpec, local: LocalSql, files: Sequence[Dat
         if table.metadata.format_version > _NEWEST_FORMAT:
             return _Rewriting(unfit=unfit.reason)
         return _Rewriting(_foresee_spark(files, spec))
+    except LostFileError:
+        raise  # a reader meets it too
     except IngestionError as error:
         return _Rewriting(unfit=error.message.rstrip("."))
 
@@ -120,13 +153,13 @@ def _foresee_spark(files: Sequence[DataFile], spec: TableSpec) -> FileSum:
     return file_sum([*deletes, *(small if 0 < least <= len(small) else ())])
 
 
-def references(table: Table) -> tuple[Reference, ...]:
+def _references(table: Table) -> tuple[Reference, ...]:
     """Return the table's branches and tags."""
     kinds = {SnapshotRefType.BRANCH: "branch", SnapshotRefType.TAG: "tag"}
     refs = sorted(table.metadata.refs.items())
     return tuple(Reference(name, kinds[ref.snapshot_ref_type], str(ref.snapshot_id)) for name, ref in refs)
 
 
-def moment(milliseconds: int) -> datetime:
+def _moment(milliseconds: int) -> datetime:
     """Return a moment that metadata tells in milliseconds."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

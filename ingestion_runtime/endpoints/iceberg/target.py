@@ -12,20 +12,23 @@ from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
 from ingestion_runtime.endpoints.iceberg.local_tools import LocalTools
 from ingestion_runtime.endpoints.iceberg.writer import BranchWriter
 from ingestion_runtime.model.batch import Batch, Receipt, TableKey, WriteMode
-from ingestion_runtime.model.columns import CURSOR_RANK, DELETED_AT
-from ingestion_runtime.model.errors import OutgrownError, PublishRaceError, TerminalError
-from ingestion_runtime.model.spec import Deletes, Engine, TableSpec
+from ingestion_runtime.model.columns import DELETED_AT
+from ingestion_runtime.model.errors import LostFileError, OutgrownError, PublishRaceError, TerminalError
+from ingestion_runtime.model.spec import Engine, TableSpec
 from ingestion_runtime.model.target import Payload, TargetHead, Written
+from ingestion_runtime.tools.files import is_hdfs
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
 
     from ingestion_runtime.endpoints.iceberg.attempts import Pending
     from ingestion_runtime.endpoints.iceberg.creation import Creation
 
-
 # What one process writes anew in a minute.
 _MOST_REWRITTEN = 4 * 2**30
+_DISCARD_TRIES = 5
+_ADDING = (WriteMode.APPEND, WriteMode.OVERWRITE)
 
 
 class IcebergTarget:
@@ -75,18 +78,25 @@ class IcebergTarget:
 
     def live_rows(self) -> int | None:
         """The rows of the current snapshot, by its metadata; marks of deleted rows are read, where this process can."""
-        from pyiceberg.expressions import IsNull, Reference
-
-        from ingestion_runtime.endpoints.iceberg.snapshots import count_rows
-
         table = self._load()
         snapshot = None if table is None else table.current_snapshot()
         if table is None or snapshot is None:
             return None
-        if not self._catalog.local:
-            return None if snapshot.summary is None else live_rows(snapshot.summary)
-        if any(field.name == DELETED_AT for field in table.schema().fields):
-            return int(table.scan(row_filter=IsNull(term=Reference(DELETED_AT)), selected_fields=(DELETED_AT,)).count())
+        if self._catalog.local:
+            with suppress(LostFileError):  # what its summary says of it is left
+                return self._count_live(table, snapshot)
+        return None if snapshot.summary is None else live_rows(snapshot.summary)
+
+    def _count_live(self, table: "Table", snapshot: "Snapshot") -> int:
+        from pyiceberg.expressions import IsNull, Reference
+
+        from ingestion_runtime.endpoints.iceberg.growth import has_marks
+        from ingestion_runtime.endpoints.iceberg.manifests import reading
+        from ingestion_runtime.endpoints.iceberg.snapshots import count_rows
+
+        if has_marks(table):
+            with reading(table, snapshot.manifest_list):
+                return int(table.scan(row_filter=IsNull(term=Reference(DELETED_AT)), selected_fields=(DELETED_AT,)).count())
         return count_rows(table, snapshot)
 
     def columns(self) -> pa.Schema | None:
@@ -98,12 +108,12 @@ class IcebergTarget:
 
     def field_ids(self, schema: pa.Schema, renamed: Mapping[str, str]) -> Mapping[str, int]:
         """Return the ids of columns; see ``TargetTable.field_ids``. None where files cannot become the table's own."""
-        from ingestion_runtime.endpoints.iceberg.growth import predicted_ids
+        from ingestion_runtime.endpoints.iceberg.growth import marks_deletes, predicted_ids
 
         if not self._catalog.local:
             return {}
         table = self._load()
-        return predicted_ids(table, schema, renamed, marks=self._marks(table))
+        return predicted_ids(table, schema, renamed, marks=marks_deletes(table, self._table))
 
     def guard(self, token: int, drop: Sequence[str]) -> TargetHead:
         """Commit the fence and drop stale branches; see ``TargetTable.guard``."""
@@ -134,25 +144,27 @@ class IcebergTarget:
     def prepare(self, payload: Payload) -> TargetHead:
         """Create the table or grow it to hold the payload; see ``TargetTable.prepare``."""
         from ingestion_runtime.endpoints.iceberg.commits import read_head
-        from ingestion_runtime.endpoints.iceberg.creation import partition_difference
-        from ingestion_runtime.endpoints.iceberg.growth import apply_growth, plan_growth
+        from ingestion_runtime.endpoints.iceberg.creation import require_partition, require_partition_columns
+        from ingestion_runtime.endpoints.iceberg.growth import apply_growth, grown_columns, plan_growth
 
         self._creation = None
         table = self._load()
-        schema = self._published(payload, table)
-        self._check_partition(schema)
+        schema = grown_columns(table, payload, self._table)
+        require_partition_columns(schema, self._table)
         if table is None:
             table = self._begin(schema)
             if table is None:
                 return TargetHead("", None, 0, None, None, ())
-        self._refuse_other_partition(partition_difference(table, self._table.partition))
         policy, replaces = self._table.policy, payload.replaces
-        apply_growth(table, plan_growth(table, schema, policy, payload.renamed, replaces=replaces))
+        growth = plan_growth(table, schema, policy, payload.renamed, replaces=replaces)
+        require_partition(table, self._table, growth.renamed)
+        apply_growth(table, growth)
         return read_head(self._existing())
 
     def write(self, batch: Batch, attempt: str, payload: Payload, head: TargetHead) -> Written:
         """Write in this process or on a new branch, and count; see ``TargetTable.write``."""
-        written = self._write_here(batch, attempt, payload, head) if self._catalog.local else None
+        far = any(map(is_hdfs, (*payload.files, *payload.tombstones)))
+        written = self._write_here(batch, attempt, payload, head) if self._catalog.local and not far else None
         return written or self._write_with_spark(batch, attempt, payload, head)
 
     def _write_here(self, batch: Batch, attempt: str, payload: Payload, head: TargetHead) -> Written | None:
@@ -293,21 +305,6 @@ class IcebergTarget:
             remove_files(pending.files)
         return pending is not None
 
-    def _published(self, payload: Payload, table: "Table | None") -> pa.Schema:
-        """The columns of the table after this payload: tombstones alone change none."""
-        if payload.files or table is None:
-            schema = pa.schema([field for field in payload.schema if field.name != CURSOR_RANK])
-        else:
-            schema = table.schema().as_arrow()
-        if self._marks(table) and DELETED_AT not in schema.names:
-            schema = schema.append(pa.field(DELETED_AT, pa.timestamp("us", tz="UTC")))
-        return schema
-
-    def _marks(self, table: "Table | None") -> bool:
-        """Whether deleted rows are marked in the table, or were once."""
-        marked = table is not None and any(field.name == DELETED_AT for field in table.schema().fields)
-        return marked or self._table.deletes is Deletes.SOFT
-
     def _load(self) -> "Table | None":
         """Return the table as the catalog has it now; its metadata is read again only when it has changed."""
         location = self.location()
@@ -335,24 +332,3 @@ class IcebergTarget:
                 table=self._table.name,
             )
         return table
-
-    def _refuse_other_partition(self, difference: str | None) -> None:
-        if difference is not None:
-            raise TerminalError(
-                f"{self._table.name}: the partition spec differs: {difference}.",
-                remedy="Restore intermediate.partition, or give the table the new one with --maintenance-mode apply.",
-                table=self._table.name,
-            )
-
-    def _check_partition(self, schema: pa.Schema) -> None:
-        for field in self._table.partition:
-            if field.column not in schema.names:
-                raise TerminalError(
-                    f"{self._table.name}: the partition column {field.column} is not a column of the source.",
-                    remedy=f"Choose one of {', '.join(schema.names)} in intermediate.partition.",
-                    table=self._table.name,
-                )
-
-
-_DISCARD_TRIES = 5
-_ADDING = (WriteMode.APPEND, WriteMode.OVERWRITE)

@@ -21,7 +21,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from ingestion_runtime.endpoints.iceberg.attempts import Attempt
 from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
-from ingestion_runtime.endpoints.iceberg.commits import batch_of, check_format, guard, load, read_head
+from ingestion_runtime.endpoints.iceberg.commits import check_format
 from ingestion_runtime.endpoints.iceberg.compacting import Compaction
 from ingestion_runtime.endpoints.iceberg.expiring import expired_snapshots
 from ingestion_runtime.endpoints.iceberg.leftovers import remove_empty
@@ -31,9 +31,9 @@ from ingestion_runtime.endpoints.iceberg.orphans import Strays, find_strays, is_
 from ingestion_runtime.endpoints.iceberg.rewrite_plan import RewritePlan, planned
 from ingestion_runtime.endpoints.iceberg.snapshot_files import UnfitSnapshot, local_path
 from ingestion_runtime.endpoints.iceberg.snapshots import stage_snapshot
-from ingestion_runtime.endpoints.iceberg.surveying import Found, describe, file_sum, require_whole
-from ingestion_runtime.endpoints.iceberg.upkeep_commits import announce_sweep, commit_expiry, commit_rewritten
-from ingestion_runtime.model.errors import OutcomeUnknownError, PublishRaceError, TerminalError
+from ingestion_runtime.endpoints.iceberg.surveying import Found, count_files, describe, file_sum, require_whole
+from ingestion_runtime.endpoints.iceberg.upkeep_commits import announce_sweep, commit_expiry, commit_rewritten, drop_stale
+from ingestion_runtime.model.errors import LostFileError, OutcomeUnknownError, PublishRaceError, TerminalError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.upkeep import Expired, FileSum, Orphan, Removed, Rewritten, Survey, TargetUpkeep
 from ingestion_runtime.tools.failpoints import Failpoints
@@ -74,7 +74,7 @@ class IcebergUpkeep:
         strays = self._strays(table)
         old = self._old_enough(strays.files)
         found = Found(strays, old, expired_snapshots(table.metadata, self._spec.maintenance, now))
-        return describe(table, self._spec, local, found)
+        return describe(table, self._spec, count_files(table, self._spec, local), found)
 
     def rewrite(self) -> Rewritten | None:
         """Write files anew and commit once; see ``TargetUpkeep.rewrite``."""
@@ -124,13 +124,7 @@ class IcebergUpkeep:
 
     def drop_stale(self, keep: Collection[str], fence: int) -> tuple[str, ...]:
         """Drop branches of attempts; see ``TargetUpkeep.drop_stale``."""
-        table = self._load()
-        names = () if table is None else read_head(table).branches
-        stale = tuple(name for name in names if batch_of(name) not in keep)
-        if table is not None and stale:
-            check_format(table)
-            guard(self._catalog.pyiceberg(), table, fence, stale)
-        return stale
+        return drop_stale(self._catalog, self._load(), keep, fence)
 
     def remove_orphans(self, fence: int) -> Removed:
         """Remove what nothing names; see ``TargetUpkeep.remove_orphans``.
@@ -227,7 +221,7 @@ class IcebergUpkeep:
         kept = files_of(table, (s for s in table.metadata.snapshots if s.snapshot_id not in numbers))
         try:
             named = files_of(table, gone, removed=True, but=kept.manifests)
-        except FileNotFoundError:
+        except LostFileError:
             return []  # what they named otherwise is found as orphans
         return sorted(path for path in named.all - kept.all if is_own(table, path))
 
@@ -259,9 +253,7 @@ class IcebergUpkeep:
         return () if hours is None else tuple(file for file in files if file.age_seconds >= hours * _HOUR_SECONDS)
 
     def _load(self) -> Table | None:
-        if self._catalog.location(self._identifier) is None:
-            return None
-        return load(self._catalog.pyiceberg(), self._identifier)
+        return self._catalog.load(self._identifier)
 
 
 def _clear(table: Table, attempt: Attempt) -> None:

@@ -4,7 +4,7 @@ Imported only when metadata is written: pyiceberg costs 1.2 s.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from pyiceberg.catalog import Catalog
@@ -24,13 +24,18 @@ from pyiceberg.table.update import (
     ValidatableTableRequirement,
 )
 
+from ingestion_runtime.endpoints.iceberg.catalog import IcebergCatalog
 from ingestion_runtime.endpoints.iceberg.commits import (
     FENCE,
     AssertNewest,
     add_snapshot,
+    batch_of,
+    check_format,
     commit,
     fence_of,
+    guard,
     insist,
+    read_head,
     set_ref,
 )
 
@@ -119,6 +124,17 @@ def commit_expiry(catalog: Catalog, table: Table, snapshots: Sequence[int], fenc
         AssertFence(fence=fence),
     )
     return commit(catalog, table, requirements, tuple(updates))
+
+
+def drop_stale(catalog: IcebergCatalog, table: Table | None, keep: Collection[str], fence: int) -> tuple[str, ...]:
+    """Drop the branches of attempts whose batches are not to be kept; see ``TargetUpkeep.drop_stale``."""
+    names = () if table is None else read_head(table).branches
+    stale = tuple(name for name in names if batch_of(name) not in keep)
+    if table is not None and stale:
+        if catalog.local:  # elsewhere Iceberg's own library writes the metadata
+            check_format(table)
+        guard(catalog.pyiceberg(), table, fence, stale)
+    return stale
 
 
 def announce_sweep(catalog: Catalog, table: Table, fence: int) -> str:

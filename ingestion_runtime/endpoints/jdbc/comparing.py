@@ -53,10 +53,21 @@ class JdbcComparison:
         self._database = database
         self._describe = describe
 
-    def columns(self) -> pa.Schema:
-        """Return the columns as they land, without masked ones."""
+    def columns(self, target: pa.Schema | None = None) -> pa.Schema:
+        """Return the columns as they land, without masked ones; see ``ComparableSource``."""
         known = self._describe()
-        return arrow_schema(column for column in known.columns if column.name not in known.masked)
+        own = (column for column in known.columns if column.name not in known.masked)
+        return arrow_schema(column if target is None else self._as_in(target, known, column) for column in own)
+
+    def _as_in(self, target: pa.Schema, known: ComparedTable, column: SourceColumn) -> SourceColumn:
+        """Return a column as it was wished to land, or as a guardrail decided: the target's type tells it."""
+        kind = target.field(column.name).type if column.name in target.names else column.lands_as
+        if pa.types.is_string(kind) == pa.types.is_string(column.lands_as):
+            return column
+        try:
+            return fit(self._database.dialect, known.raw[column.name], kind, self._table.name)
+        except TerminalError:
+            return column
 
     @contextmanager
     def view(self, basis: Basis, receipt: Receipt | None, reread: ReRead | None = None) -> Iterator["JdbcView"]:
@@ -181,9 +192,9 @@ class JdbcView:
         ((rows, high, low),) = self._ask(self._statements.checksum())
         return Checksum(int(rows), _number(high), _number(low))
 
-    def column_checksums(self) -> Mapping[str, Checksum]:
-        """Return a checksum for each compared column by its name in the target."""
-        ((rows, *sums),) = self._ask(self._statements.column_checksums())
+    def column_checksums(self, within: Collection[str] | None = None) -> Mapping[str, Checksum]:
+        """Return a checksum for each compared column by its name in the target; see ``ComparedRows``."""
+        ((rows, *sums),) = self._ask(self._statements.column_checksums(within))
         pairs = zip(self._basis.columns, sums[::2], sums[1::2], strict=True)
         return {column.target: Checksum(int(rows), _number(high), _number(low)) for column, high, low in pairs}
 

@@ -50,10 +50,10 @@ class ComparisonSql:
         """Return the statement for rows, high and low sums."""
         return f"SELECT count(*), {self._sums(ROW)} FROM {self._rows({ROW: self._row_hash})}"
 
-    def column_checksums(self) -> str:
+    def column_checksums(self, within: Collection[str] | None) -> str:
         """Return the statement for rows, then high and low sums of every column."""
         listed = {f"ingest_h{place}": self.dialect.row_hash([column]) for place, column in enumerate(self.columns)}
-        return f"SELECT count(*), {', '.join(map(self._sums, listed))} FROM {self._rows(listed)}"
+        return f"SELECT count(*), {', '.join(map(self._sums, listed))} FROM {self._rows(listed, self._within(within))}"
 
     def buckets(self, digits: int, within: Collection[str] | None) -> str:
         """Return the statement for bucket, rows and high sum."""

@@ -10,8 +10,8 @@ from typing import Any
 from ingestion_runtime.endpoints.jdbc.cap import Gate, Reserved
 from ingestion_runtime.endpoints.jdbc.dialect import Dialect, Streamer, fetch
 from ingestion_runtime.endpoints.jdbc.pool import ConnectionPool, discard
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.errors import IngestionError, TransientError
-from ingestion_runtime.model.spec import ConnectionSpec
 
 # A session that was closed may count at the server for a moment longer (seen: 1 login of 2000 refused for its like).
 _FAREWELL_SECONDS, _AGAIN_SECONDS = 2.0, 0.02
@@ -97,7 +97,7 @@ class Database:
     @contextmanager
     def lend(self) -> Iterator[Any]:
         """Lend one of the connections that this thread has reserved; else as ``connect``."""
-        try:
+        with self._translating():
             pool = self._opened()
             connection = self._take(pool)
             try:
@@ -108,6 +108,12 @@ class Database:
                 with self._lock:
                     self._lent.remove(connection)
                 self._put_back(pool, connection, keep=_is_rolled_back(connection))
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        """Let the driver's errors leave as ours."""
+        try:
+            yield
         except IngestionError:
             raise
         except Exception as error:
@@ -149,7 +155,7 @@ class Database:
 
         It is one of those that the snapshot has reserved; see ``Snapshot.readers``.
         """
-        try:
+        with self._translating():
             pool = self._opened_streamers()
             streamer = self._begun(pool, join)
             try:
@@ -163,13 +169,6 @@ class Database:
                 raise
             # A cancellation may still be on its way to the server, and would strike the next statement.
             self._put_back(pool, streamer, keep=self._forget(streamer))
-        except IngestionError:
-            raise
-        except Exception as error:
-            ours = self.translate(error)
-            if ours is None:
-                raise
-            raise ours from None
 
     @contextmanager
     def counting(self, connections: int) -> Iterator[None]:

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
 from ingestion_runtime.endpoints.jdbc.design import TableDesign
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import IngestionError
 from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.schema import Listing
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.spec import TableSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from ingestion_runtime.events.notifier.notice import Notice
 from ingestion_runtime.events.notifier.wording import document_of, text_of, title_of
 from ingestion_runtime.events.plain import to_json
 from ingestion_runtime.events.types.run import Alerted, Noticed
+from ingestion_runtime.model.connection import Secret
 from ingestion_runtime.model.notify import Medium, NotifyTarget
-from ingestion_runtime.model.spec import Secret
 
 _SHOWN: Final = 200  # characters of what a command said, or a library's logger
 # Logged on these with the address in it; silent on our threads, whatever level an application that embeds us has set.

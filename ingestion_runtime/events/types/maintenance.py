@@ -60,7 +60,7 @@ class MaintenanceTable(Event):
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceDone(Event):
-    """Maintenance ended; ``statuses`` counts tables by how they ended, ``state_rows`` and ``log_files`` are what went."""
+    """Maintenance ended; ``statuses`` counts tables by how they ended, the rest is what went."""
 
     name: ClassVar[str] = "maintenance_done"
 
@@ -70,3 +70,5 @@ class MaintenanceDone(Event):
     state_rows: int = 0
     log_files: int = 0
     log_bytes: int = 0
+    outbox_runs: int = 0
+    outbox_bytes: int = 0

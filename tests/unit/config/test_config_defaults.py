@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from ingestion_runtime.model.digest import reading, work_digest
 from ingestion_runtime.model.policy import OnChange
-from ingestion_runtime.model.spec import Deletes, TableSpec, reading, work_digest
+from ingestion_runtime.model.spec import Deletes, TableSpec
 
 CURSOR = {"mode": "scd1", "primary_keys": ["id"], "incremental_column": "updated_at", "incr_col_type": "timestamp"}
 

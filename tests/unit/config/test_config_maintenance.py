@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from ingestion_runtime.model.digest import work_digest
 from ingestion_runtime.model.maintenance import Maintenance, SpecMode, TableMaintenance
-from ingestion_runtime.model.spec import work_digest
 
 
 def test_without_a_word_the_defaults_hold(desk: Any) -> None:

@@ -6,9 +6,10 @@ from typing import Any, Literal
 import pytest
 
 from ingestion_runtime.config.patterns import TableShape, resolve_patterns
+from ingestion_runtime.model.digest import work_digest
 from ingestion_runtime.model.errors import ConfigError
 from ingestion_runtime.model.schema import ListedTable, Listing
-from ingestion_runtime.model.spec import Configuration, TableSpec, work_digest
+from ingestion_runtime.model.spec import Configuration, TableSpec
 from tests.unit.config.conftest import messages
 
 CURSOR = {"mode": "scd1", "incremental_column": "updated_at", "incr_col_type": "timestamp"}

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from ingestion_runtime.model.digest import reading, work_digest
 from ingestion_runtime.model.privacy import Exclusion, MaskMethod, Privacy
-from ingestion_runtime.model.spec import Configuration, reading, work_digest
+from ingestion_runtime.model.spec import Configuration
 
 HASH = {"method": "hash", "salt": "${env:SALT}"}
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from ingestion_runtime.model.digest import work_digest
 from ingestion_runtime.model.reconciliation import Check, GroupColumn, Reconciliation, Threshold, TimeUnit
-from ingestion_runtime.model.spec import Configuration, work_digest
+from ingestion_runtime.model.spec import Configuration
 
 
 def _table(c: dict[str, Any], block: dict[str, Any]) -> None:
@@ -147,10 +148,12 @@ def test_how_a_table_is_compared_changes_nothing_of_what_is_staged(desk: Any) ->
         (Threshold(percent=1), 1, 100, True),
         (Threshold(percent=1), 2, 100, False),
         (Threshold(percent=1), 2, 199, False),
+        (Threshold(percent=0.57), 57, 10_000, True),  # as a double it is a little less
+        (Threshold(percent=0.57), 58, 10_000, False),
+        (Threshold(percent=100), 1, 0, False),
         (Threshold(percent=1), 2, 200, True),
         (Threshold(absolute=5, percent=1), 5, 100, True),
         (Threshold(absolute=0, percent=0), 0, 0, True),
-        (Threshold(percent=100), 1, 0, False),
         (Threshold(percent=0.1), 1, 999, False),
         (Threshold(percent=0.1), 1, 1000, True),
     ],

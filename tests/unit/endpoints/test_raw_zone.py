@@ -1,5 +1,6 @@
 """The raw zone: a batch lands whole, once, and can be told from one that was changed."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -109,6 +110,24 @@ def test_a_landed_batch_is_found_and_verified(zone: Zone) -> None:
     zone.raw.verify(landed)
     assert zone.raw.find(make_batch(TABLE, 8)) is None
     assert zone.raw.find(replace(BATCH, load_date=date(2026, 7, 2))) is None
+
+
+def test_a_landed_batch_is_known_by_its_manifest(tmp_path: Path) -> None:
+    """By the hash of the file as it lies there, whatever stands in it; found again it is the same, and changed another."""
+    zone = Zone(tmp_path)
+    batch = replace(BATCH, run_id='n\u00e4chtlich "\u2603"\r\n\u2028', base_manifest="5f" * 32)
+
+    landed = zone.raw.land(batch, zone.staged)
+
+    path = zone.directory / "_MANIFEST.json"
+    content = path.read_bytes()
+    found = zone.raw.find(batch)
+    assert landed.digest == hashlib.sha256(content).hexdigest()
+    assert found == landed
+    assert landed.manifest.batch.base_manifest == "5f" * 32
+    for changed in (content + b"\r", content + b"\n", b" " + content, content.replace(b'"rows":2', b'"rows":3')):
+        path.write_bytes(changed)
+        assert zone.raw.read(str(zone.directory)).digest != landed.digest
 
 
 def test_landing_twice_is_landing_once(zone: Zone) -> None:
@@ -222,6 +241,33 @@ def test_rows_without_a_key_land_beside_raw(tmp_path: Path, crashed_between: boo
     assert (landed.manifest.rows, landed.manifest.quarantined) == (3, 2)
     visible = ds.dataset(zone.home, format="parquet", partitioning="hive").to_table()
     assert sorted(visible["id"].to_pylist()) == [1, 2, 12]
+
+
+def test_rows_that_were_set_aside_are_known_by_their_manifest(tmp_path: Path) -> None:
+    """Read again and landed anew, raw names those of now; those of a published batch stay as they are."""
+    zone = Zone(tmp_path, (PARTS[0], pa.table({"id": [None, 12], "v": ["x", "l"]})))
+    aside = zone.home / f"_quarantine/load_date=2026-07-01/batch={BATCH.id}"
+
+    def digest() -> str:
+        return hashlib.sha256((aside / "_MANIFEST.json").read_bytes()).hexdigest()
+
+    first = zone.raw.land(BATCH, zone.staged)
+    assert first.manifest.aside == digest()
+    assert zone.raw.land(BATCH, zone.staged) == first
+    more = zone.staging.stage(TABLE, BATCH, SLICES[1], extract_of(pa.table({"id": [None, 12], "v": ["y", "l"]})))
+    # The same rows land, and other ones are set aside.
+    more = replace(more, manifest=replace(more.manifest, files=zone.staged[1].manifest.files))
+    (source,) = zone.staged[1].manifest.files
+    (Path(more.directory) / source.path).unlink()
+    (Path(more.directory) / source.path).hardlink_to(Path(zone.staged[1].directory) / source.path)
+    second = zone.raw.land(BATCH, (zone.staged[0], more))
+    assert second.manifest.aside == digest() != first.manifest.aside
+    assert zone.raw.find(BATCH) == second
+    zone.raw.mark_published(MARK)
+    other = zone.staging.stage(TABLE, BATCH, SLICES[1], extract_of(pa.table({"id": [None, 13], "v": ["z", "l"]})))
+    with pytest.raises(TransientError, match="published by another run"):
+        zone.raw.land(BATCH, (zone.staged[0], other))
+    assert second.manifest.aside == digest()
 
 
 def test_a_batch_without_rows_lands_with_its_columns(tmp_path: Path) -> None:

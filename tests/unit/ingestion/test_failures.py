@@ -32,6 +32,23 @@ def test_a_place_that_may_not_be_written_is_named_with_what_to_do(number: int) -
     assert "Let the user of the run read and write there" in error.remedy
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "as the system says it", "/lake/raw/part.parquet"),
+        RuntimeError("org.apache.iceberg.exceptions.NotFoundException: File does not exist: /lake/raw/part.parquet\n\tat x"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named_with_what_to_do(error: Exception) -> None:
+    found = told(error)
+
+    assert type(found) is TerminalError
+    assert "a file that is needed is not there" in found.message
+    assert "/lake/raw/part.parquet" in found.message
+    assert "mounted" in found.remedy
+    assert "--reload" in found.remedy
+
+
 def test_a_catalogs_error_is_told_without_its_statement() -> None:
     statement = "[SQL: UPDATE tables SET location=?]\n[parameters: ('/w/x.json',)]\n(Background on this error at: x)"
     error = told(RuntimeError(f"database is locked\n{statement}"))

@@ -165,6 +165,22 @@ def test_half_landed_directories_and_rows_set_aside_go_by_age(raw: Raw) -> None:
     assert raw.work(make_receipt(batch), opened=batch.id).landings.directories == ()
 
 
+def test_nothing_published_goes_where_a_manifest_was_changed(raw: Raw) -> None:
+    """One that was made to say that it replaced the table would let go of all that came before it."""
+    first, second = history(MERGE, MERGE)
+    raw.land(first, 90)
+    folder = raw.land(second, 80)
+    receipt = replace(make_receipt(second), manifest=raw.zone.read(str(folder)).digest)
+    forged = RawManifest(replace(second, write=REPLACE), (), ())
+    (folder / "_MANIFEST.json").write_text(dump_document(forged))
+
+    work = raw.work(receipt)
+
+    assert work.old.directories == ()
+    assert work.kept is not None
+    assert f"the manifest of batch {second.id} is not the one that the table's receipt names" in work.kept
+
+
 def test_markers_that_are_missing_are_known_from_the_receipt(raw: Raw) -> None:
     """And from batches that followed; without a receipt nothing is marked."""
     batches = history(REPLACE, MERGE, MERGE)

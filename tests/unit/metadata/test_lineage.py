@@ -15,12 +15,12 @@ from ingestion_runtime.config.secrets import SecretReference
 from ingestion_runtime.metadata.datasets import output_table, source_dataset
 from ingestion_runtime.metadata.lineage import LineageWriter, run_uuid
 from ingestion_runtime.model.batch import TableKey
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.errors import ConfigError, TransientError
 from ingestion_runtime.model.metrics import OpenLineageSpec, TableRun
 from ingestion_runtime.model.spec import (
     CatalogSpec,
     Configuration,
-    ConnectionSpec,
     MetadataSpec,
     RuntimeSpec,
     SinkFormat,

@@ -4,7 +4,8 @@ import pytest
 
 from ingestion_runtime.model.cursor import CursorType
 from ingestion_runtime.model.errors import ConfigError
-from ingestion_runtime.model.spec import AskedWindow, TableSpec
+from ingestion_runtime.model.options import AskedWindow
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.planning.window import has_windows, read_window, why_not
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ingestion_runtime.documents import dump_document
 from ingestion_runtime.endpoints.raw import RawZone
-from ingestion_runtime.model.batch import Batch, PublishedMark, RawManifest, WriteMode
+from ingestion_runtime.model.batch import Batch, PublishedMark, RawManifest, Receipt, WriteMode
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.provenance.chain import Chain, LinkState, read_chain, slice_ordinal
@@ -27,12 +27,14 @@ class Raw:
     def __init__(self, root: Path) -> None:
         self.zone = RawZone(str(root), TABLE, LocalFiles())
         self.root = root / "shop/orders"
+        self.digests = True
 
     def land(
         self, number: int, base: Batch | None = None, *, write: WriteMode = WriteMode.MERGE, mark: str = "_PUBLISHED"
     ) -> Batch:
         """Put an empty batch there, with a marker or none."""
         batch = make_batch(TABLE, number, base=base.id if base else None, write=write, day=date(2026, 7, number))
+        batch = replace(batch, base_manifest=self.digest(base) if base and self.digests else None)
         directory = self.folder(batch)
         directory.mkdir(parents=True)
         (directory / "_MANIFEST.json").write_text(dump_document(RawManifest(batch, (), ())))
@@ -46,7 +48,19 @@ class Raw:
         return self.root / f"load_date={batch.load_date.isoformat()}/batch={batch.id}"
 
     def chain(self, last: Batch | None) -> Chain:
-        return read_chain(self.zone, make_receipt(last) if last else None)
+        return read_chain(self.zone, self.receipt(last) if last else None)
+
+    def receipt(self, last: Batch) -> Receipt:
+        return replace(make_receipt(last), manifest=self.digest(last) if self.digests else None)
+
+    def digest(self, batch: Batch) -> str | None:
+        directory = self.folder(batch)
+        return self.zone.read(str(directory)).digest if (directory / "_MANIFEST.json").exists() else None
+
+    def edit(self, batch: Batch, **changes: object) -> None:
+        """Change what a manifest says of its batch."""
+        path = self.folder(batch) / "_MANIFEST.json"
+        path.write_text(dump_document(RawManifest(replace(batch, **changes), (), ())))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -56,6 +70,41 @@ def raw(tmp_path: Path) -> Raw:
 
 def ids(links: object) -> list[str]:
     return [link.batch_id for link in links]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("day", ["2026-06-01", "2026-07-02", "2026-08-01"])
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_copy_of_a_batch_is_none_of_the_table_and_told(raw: Raw, day: str, *, marked: bool) -> None:
+    """Wherever it is listed, before or behind the one that landed, and whatever it is called."""
+    first = raw.land(1, write=REPLACE)
+    last = raw.land(2, first)
+    copy = raw.root / f"load_date={day}/batch=20260702_000002_{'c' * 8}"
+    shutil.copytree(raw.folder(last), copy)
+    if not marked:
+        (copy / "_PUBLISHED").unlink()
+
+    chain = raw.chain(last)
+
+    assert ids(chain.links) == [first.id, last.id]
+    assert [link.raw.directory for link in chain.links] == [str(raw.folder(first)), str(raw.folder(last))]
+    assert [(found.directory, found.batch_id) for found in chain.misplaced] == [(str(copy), last.id)]
+    assert (chain.earlier, chain.loose, chain.gaps) == ((), (), ())
+    assert require_whole(TABLE, chain).batch_id == last.id
+
+
+def test_a_batch_that_was_moved_is_missing_where_it_landed(raw: Raw) -> None:
+    """And a rebuild says where it lies now."""
+    first = raw.land(1, write=REPLACE)
+    last = raw.land(2, first)
+    moved = raw.root / "load_date=2026-09-01" / raw.folder(first).name
+    moved.parent.mkdir()
+    raw.folder(first).rename(moved)
+
+    chain = raw.chain(last)
+
+    assert [gap.batch_id for gap in chain.gaps] == [first.id]
+    with pytest.raises(TerminalError, match=str(moved)):
+        require_whole(TABLE, chain)
 
 
 def test_a_table_without_raw_has_no_batches(raw: Raw) -> None:
@@ -255,3 +304,75 @@ def test_a_file_of_somebody_elses_names_no_slice() -> None:
     """It is not taken for one."""
     with pytest.raises(ValueError, match="no file of a slice"):
         slice_ordinal("part-00000.parquet")
+
+
+def told(chain: Chain) -> list[tuple[str, str]]:
+    """The batches whose manifests are others than those that were published, and who says so."""
+    return [(altered.link.batch_id, altered.named_by) for altered in chain.altered]
+
+
+def test_every_manifest_is_proven_from_the_receipt_on(raw: Raw) -> None:
+    """Each by the one after it, the last one by the table: also those before the last that replaced it."""
+    batches = [raw.land(1)]
+    for number in (2, 3, 4):
+        batches.append(raw.land(number, batches[-1], write=REPLACE if number == 3 else WriteMode.MERGE))
+    first, second, third, fourth = batches
+    receipt = raw.receipt(fourth)
+    assert (told(raw.chain(fourth)), raw.chain(fourth).unproven) == ([], ())
+    for batch, named_by in ((fourth, "the table's receipt"), (third, f"batch {fourth.id}"), (first, f"batch {second.id}")):
+        raw.edit(batch, run_id="another")
+        chain = read_chain(raw.zone, receipt)
+        assert told(chain) == [(batch.id, named_by)]
+        raw.edit(batch)
+    raw.edit(fourth, run_id="another")
+    raw.edit(first, run_id="another")
+
+    chain = read_chain(raw.zone, receipt)
+
+    assert told(chain) == [(first.id, f"batch {second.id}"), (fourth.id, "the table's receipt")]
+    with pytest.raises(TerminalError, match=f"manifest of batch {fourth.id} is not the one") as refused:
+        require_whole(TABLE, chain)
+    assert first.id not in refused.value.message, "a rebuild does not need it"
+    assert told(read_chain(raw.zone, None)) == [(first.id, f"batch {second.id}")], "nobody knows the last one any more"
+
+
+def test_what_came_before_is_said_by_the_manifest_that_a_digest_proves(raw: Raw) -> None:
+    """A marker that names another batch leads nobody past one."""
+    first = raw.land(1)
+    second = raw.land(2, first)
+    third = raw.land(3, second)
+    mark = PublishedMark(third.id, 3, first.id, third.load_date)
+    (raw.folder(third) / "_PUBLISHED").write_text(dump_document(mark))
+
+    assert ids(raw.chain(third).links) == [first.id, second.id, third.id]
+
+
+def test_batches_from_before_digests_were_taken_are_believed(raw: Raw) -> None:
+    """None of them is called altered, and they are told apart from those that are proven."""
+    raw.digests = False
+    first = raw.land(1)
+    second = raw.land(2, first)
+    chain = raw.chain(second)
+    assert (told(chain), ids(chain.unproven)) == ([], [first.id, second.id])
+    third = raw.land(3, second)
+    raw.digests = True
+    fourth = raw.land(4, third)
+
+    chain = raw.chain(fourth)
+
+    assert (told(chain), ids(chain.unproven)) == ([], [first.id, second.id])
+    assert require_whole(TABLE, chain).batch_id == fourth.id
+    raw.edit(second, base_manifest="00" * 32)
+    chain = read_chain(raw.zone, raw.receipt(fourth))
+    assert ids(chain.unproven) == [first.id, second.id], "what an unproven manifest says of others proves nothing"
+
+
+def test_removed_batches_leave_the_others_proven(raw: Raw) -> None:
+    """Retention took what a rebuild does not need."""
+    first = raw.land(1)
+    second = raw.land(2, first, write=REPLACE)
+    shutil.rmtree(raw.folder(first))
+
+    chain = raw.chain(second)
+
+    assert (told(chain), chain.unproven, ids(chain.links)) == ([], (), [second.id])

@@ -35,6 +35,7 @@ TABLE = TableSpec("shop", "stores", "full", "source", primary_keys=("id",))
 IDENTITY = Identity(TABLE.name, "tests", (("source", "sqlite:///shop.db"),), "")
 OLD = pa.table({"id": [1], "v": ["old"]})
 NEW = pa.table({"id": [1, 2], "v": ["new", "new"]})
+MANIFEST = "5f" * 32
 
 
 class Story:
@@ -74,7 +75,12 @@ class Story:
         failpoints: str = "",
     ) -> Publication:
         publisher = self.publisher(target, fence=fence, failpoints=failpoints)
-        return publisher.publish(batch, self.payload(batch, rows), land)
+
+        def land_with_manifest() -> str:
+            land()
+            return MANIFEST
+
+        return publisher.publish(batch, self.payload(batch, rows), land_with_manifest)
 
     @property
     def target(self) -> ParquetTarget:
@@ -116,6 +122,7 @@ def test_a_batch_becomes_visible_with_its_receipt(story: Story) -> None:
         owner="tests",
         rows=2,
         reading=(("source", "sqlite:///shop.db"),),
+        manifest=MANIFEST,
     )
     assert story.head().receipt == receipt
     assert publication == Publication(receipt, story.target.location(), rows=2, changed=True, duplicates=0)
@@ -371,7 +378,7 @@ def test_nobody_who_hears_of_a_publish_can_undo_it(story: Story) -> None:
 
     emitter = EventEmitter("test", [Broken()])
     publisher = Publisher(story.target, IDENTITY, lambda: 1, emitter, Failpoints({}))
-    publication = publisher.publish(story.second, story.payload(story.second, NEW), lambda: None)
+    publication = publisher.publish(story.second, story.payload(story.second, NEW), lambda: MANIFEST)
     assert publication.changed
     assert story.place.read(TABLE) == NEW.to_pylist()
     assert [problem.failures for problem in emitter.problems] == [1]

@@ -133,6 +133,16 @@ def test_size_hash_and_age_are_those_of_the_file(tmp_path: Path) -> None:
     assert FILES.age_seconds(str(path), 1_000_060.0) == 60.0
 
 
+def test_a_directory_in_which_something_lies_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "day/batch").mkdir(parents=True)
+    FILES.remove_empty(str(tmp_path / "day"))
+    assert (tmp_path / "day/batch").is_dir()
+    FILES.remove_empty(str(tmp_path / "day/batch"))
+    FILES.remove_empty(str(tmp_path / "day"))
+    FILES.remove_empty(str(tmp_path / "never"))
+    assert not (tmp_path / "day").exists()
+
+
 def test_a_directory_moves_in_one_step_and_goes_in_one(tmp_path: Path) -> None:
     """All of it is under the new name; removing what is gone already is fine."""
     FILES.make_directory(str(tmp_path / "old/deep"))

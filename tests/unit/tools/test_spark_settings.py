@@ -44,7 +44,7 @@ def driver_options(*conf: tuple[str, str]) -> list[str]:
     settings = SparkSettings(
         "job", conf, (), lambda: JAVA, lambda: (), Path("spark.log"), lambda: (), lambda _java, _jars: ("-XX:Class Data",)
     )
-    return shlex.split(jvm_conf(settings, JAVA, ()).get("spark.driver.extraJavaOptions") or "")
+    return shlex.split(jvm_conf(settings, JAVA, (), Path("/a b/x")).get("spark.driver.extraJavaOptions") or "")
 
 
 def test_options_of_the_configuration_stand_before_those_that_decide_what_arrives() -> None:
@@ -56,8 +56,16 @@ def test_options_of_the_configuration_stand_before_those_that_decide_what_arrive
 
 
 def test_an_option_with_a_blank_stays_one() -> None:
-    """A cache may lie in a directory with a blank in its name."""
-    assert "-XX:Class Data" in driver_options()
+    """A cache may lie in a directory with a blank in its name, and so may a folder for what is put aside."""
+    assert {"-XX:Class Data", "-Djava.io.tmpdir=/a b/x"} <= set(driver_options())
+
+
+@pytest.mark.parametrize("key", ["spark.driver.extraJavaOptions", "spark.driver.defaultJavaOptions"])
+def test_who_chooses_a_folder_for_what_is_put_aside_keeps_it(key: str) -> None:
+    """Native libraries are loaded from there: it may be the one place that lets them run."""
+    options = driver_options((key, "-Djava.io.tmpdir=/big"))
+
+    assert "-Djava.io.tmpdir=/a b/x" not in options
 
 
 @pytest.mark.parametrize("key", ["spark.driver.extraJavaOptions", "spark.driver.defaultJavaOptions"])

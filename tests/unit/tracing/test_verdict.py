@@ -105,6 +105,14 @@ def told(found: Evidence, table: TableSpec = TABLE, wanted: Wanted = WANTED) -> 
     return verdict
 
 
+def unfilled(*columns: str, batch: tuple[str, ...] = ("id", "at")) -> Evidence:
+    """A row that its batch brought with these columns, and that is NULL in others by now."""
+    found = evidence(
+        row(40), reach=Reach.BELOW, target=THERE, sightings=(replace(seen(Place.PUBLISHED, 40), columns=batch),)
+    )
+    return replace(found, differing=tuple((name, "1", "NULL") for name in columns))
+
+
 SETTINGS = replace(WINDOW, changed=("source_filter",))
 DAMAGED = replace(STANDS, damage="someone else wrote to it", published=True)
 CASES: dict[Cause, Callable[[], Verdict]] = {
@@ -119,6 +127,7 @@ CASES: dict[Cause, Callable[[], Verdict]] = {
     Cause.BEYOND_NOW: lambda: told(evidence(row(60), reach=Reach.BEYOND)),
     Cause.LATE_BEYOND_LAG: lambda: told(evidence(row(40), reach=Reach.BELOW)),
     Cause.CHANGE_WITHOUT_CURSOR: lambda: told(evidence(row(40), reach=Reach.BELOW, target=THERE, differing=("name",))),
+    Cause.COLUMN_NOT_FILLED: lambda: told(unfilled("note")),
     Cause.SETTINGS_CHANGED: lambda: told(evidence(row(40), reach=Reach.BELOW, window=SETTINGS)),
     Cause.NULL_CURSOR_IGNORED: lambda: told(evidence(row(None), reach=Reach.IGNORED)),
     Cause.NULL_KEY_QUARANTINED: lambda: told(
@@ -246,3 +255,108 @@ def test_raw_that_is_not_complete_proves_no_absence() -> None:
     """A batch may have brought the row whose files are gone."""
     found = replace(evidence(), lake=LakeFinding(gaps=("batch b1 (named by b2)",)))
     assert "(raw is not complete)" in told(found).sentence
+
+
+def test_a_row_that_came_back_was_not_missed_by_the_batch_that_had_read_it() -> None:
+    """It was there, went, and is there again below the watermark; only of a row that was never seen a batch is blamed."""
+    window = replace(WINDOW, covered_by="b1")
+    late = told(evidence(row(40), reach=Reach.BELOW, window=window))
+    assert "it came too late" in late.sentence
+    assert "batch b1 had read that window without it" in late.sentence
+    gone = (seen(Place.PUBLISHED, 1), seen(Place.PUBLISHED, 2, tombstone=True))
+    back = told(evidence(row(40), reach=Reach.BELOW, window=window, sightings=gone))
+    assert back.cause is Cause.LATE_BEYOND_LAG
+    assert "it came back too late, after batch b2 of 2026-07-01 had removed it: its at 40" in back.sentence
+    assert "without it" not in back.sentence
+
+
+def test_a_change_is_not_said_to_have_kept_its_cursor_when_that_moved() -> None:
+    """Back, or up to where nothing is read any more; or when another filter or query reads otherwise by now."""
+    below = evidence(row(40), reach=Reach.BELOW, target=THERE)
+    moved = told(replace(below, differing=(("name", "a", "b"), ("at", "40", "45"))))
+    assert moved.cause is Cause.LATE_BEYOND_LAG
+    assert "its at 40 was 45 when the row was read, and is not above the watermark 50" in moved.sentence
+    other = told(replace(below, differing=(("name", "a", "b"),), window=replace(SETTINGS, reach=Reach.BELOW)))
+    assert (other.cause, "source_filter" in other.sentence) == (Cause.SETTINGS_CHANGED, True)
+    full = told(evidence(row(None), target=THERE, differing=("name",), window=SETTINGS), FULL)
+    assert full.cause is Cause.SETTINGS_CHANGED
+
+
+def test_a_column_is_not_filled_only_where_the_batch_did_not_have_it() -> None:
+    """And where nothing else differs."""
+    assert "ingestion backfill --table shop.t --columns note,size" in told(unfilled("note", "size")).remedy
+    assert told(unfilled("note", batch=("id", "note"))).cause is Cause.CHANGE_WITHOUT_CURSOR
+    assert told(unfilled("note", batch=())).cause is Cause.CHANGE_WITHOUT_CURSOR
+    assert told(unfilled("note", "name", batch=("id", "name"))).cause is Cause.CHANGE_WITHOUT_CURSOR
+
+
+def test_a_version_from_before_a_reload_was_read_all_the_same() -> None:
+    """Of raw that is not complete nobody can say that it was never read."""
+    asked = (replace(row(9), fits=False),)
+    former = told(evidence(*asked, target=THERE, sightings=(seen(Place.REPLACED, 3),)))
+    assert (former.cause, "came with batch b3" in former.sentence) == (Cause.OVERWRITTEN, True)
+    never = evidence(*asked, target=THERE)
+    assert told(never).sentence.endswith("was never read.")
+    gap = replace(never, lake=LakeFinding(gaps=("batch b1",)))
+    assert told(gap).sentence.endswith("was never read as far as raw goes back.")
+
+
+def test_a_batch_under_way_may_hold_an_earlier_version() -> None:
+    """What is staged is not what the source has by now; and what stops the batch has to be corrected first."""
+    assert "has staged it (slice 0)" in told(evidence(row(2), sightings=(seen(Place.STAGED, 2),))).sentence
+    older = evidence(row(60), sightings=(seen(Place.STAGED, 2),), state=StateFinding(ends=(ended("open", "no disk"),)))
+    assert "has staged an earlier version of it (slice 0)" in told(older).sentence
+    assert told(older).remedy == "Correct that and run the table: the batch is finished first."
+
+
+def test_more_rows_in_the_target_than_at_the_source_are_no_equal_ones() -> None:
+    """Without a key rows are counted: what the source has no more is told, by mode."""
+    keyless = replace(TABLE, mode="append", primary_keys=())
+    found = replace(evidence(row(40), target=replace(THERE, rows=THERE.rows * 3)), differing=(("its rows", "1", "3"),))
+    kept = told(found, keyless)
+    assert (kept.cause, "with 3 rows, of which the source has 1" in kept.sentence) == (Cause.DELETES_IGNORED, True)
+    assert told(found, replace(FULL, primary_keys=())).cause is Cause.DELETE_NOT_READ_YET
+    none = replace(found, differing=(("its rows", "1", "0"),), window=replace(WINDOW, reach=Reach.READS))
+    assert "is in the target, but not as the source has it" in told(none, keyless).sentence
+
+
+def test_a_column_that_the_target_does_not_have_tells_nothing_of_the_row() -> None:
+    """It may well be there."""
+    verdict = told(evidence(row(40), target=replace(STANDS, lacking="id")))
+    assert (verdict.cause, verdict.in_target) == (Cause.TARGET_NOT_READABLE, None)
+    assert "cannot be looked up in the target, which has no column id; the source has it" in verdict.sentence
+
+
+def test_what_helps_a_source_that_does_not_answer_is_what_its_error_says() -> None:
+    """A password that is not there does not come by asking again."""
+    away = SourceFinding(problem="the secret cannot be read", remedy="Set NAME.")
+    assert told(evidence(source=away)).remedy == "Set NAME."
+
+
+def test_what_is_advised_can_be_done() -> None:
+    """A text cursor has neither window nor lag; and who waits for a run that is at work need not begin another one."""
+    texts = replace(TABLE, incr_col_type=CursorType.TEXT)
+    late = evidence(row(40), reach=Reach.BELOW)
+    assert told(late, texts).remedy.startswith("Read the table anew with --reload shop.t; a text cursor has no lag")
+    assert "--start-date" in told(late).remedy
+    busy = evidence(row(60), reach=Reach.READS, state=StateFinding(RECEIPT, at_work="20260701T1200"))
+    assert told(busy).remedy == "Run 20260701T1200 is at work on the table: ask again when it has ended."
+    filtered = evidence(source=SourceFinding(hidden=(row(1),)), state=StateFinding(RECEIPT, at_work="20260701T1200"))
+    assert "at work" not in told(filtered).remedy
+
+
+def test_a_row_that_left_the_filter_was_not_deleted_at_the_source() -> None:
+    """Where deletes are followed a batch took it away, or marked it: the source has it all the same."""
+    gone = (seen(Place.PUBLISHED, 1), seen(Place.PUBLISHED, 2, tombstone=True))
+    for target in (STANDS, replace(STANDS, marked=NOON)):
+        verdict = told(evidence(source=SourceFinding(hidden=(row(40),)), sightings=gone, target=target))
+        assert verdict.cause is Cause.FILTERED_OUT
+        assert "does not let its row through: batch b2 of 2026-07-01 took it away" in verdict.sentence
+
+
+def test_of_a_query_it_is_said_what_it_gives_and_not_what_the_source_has() -> None:
+    """It may read tables of any name."""
+    asked = replace(TABLE, query_sql="SELECT * FROM other")
+    assert "because query_sql gives no such row" in told(evidence(), asked).sentence
+    assert "and query_sql no longer gives it" in told(evidence(target=THERE), asked).sentence
+    assert "because the source has no such row" in told(evidence()).sentence

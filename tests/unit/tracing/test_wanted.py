@@ -126,8 +126,9 @@ def test_sql_of_a_value_means_the_value(text: str, kind: pa.DataType, value: Any
 )
 def test_a_text_that_its_column_cannot_hold_is_a_wrong_question(text: str, kind: pa.DataType) -> None:
     """No row can have such a key, and the column and its type are named."""
-    with pytest.raises(KeyTypeError, match=r"is no value of the column 'id' of shop.t, which holds"):
+    with pytest.raises(KeyTypeError, match=r"is no value of the column 'id' of shop.t, which holds") as told:
         understand((("id", text),), (), {"id": kind}, "shop.t")
+    assert str(kind) not in told.value.message or str(kind) == "string", "in words that an operator knows"
 
 
 def test_a_column_that_there_is_not_is_named() -> None:
@@ -139,4 +140,5 @@ def test_a_column_that_there_is_not_is_named() -> None:
 def test_values_are_shown_on_one_line_and_not_without_end() -> None:
     """Line ends and other signs that move a cursor are spelled, long texts cut."""
     assert [show(value) for value in (None, b"\x01", "a\x1b[2Jb", "é")] == ["NULL", "01", r"a\x1b[2Jb", "é"]
+    assert [show(value) for value in ("NULL", "", "a ")] == ["'NULL'", "''", "'a '"]
     assert show("x" * 200) == "x" * 77 + "..."

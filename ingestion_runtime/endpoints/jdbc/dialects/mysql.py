@@ -42,15 +42,18 @@ from ingestion_runtime.endpoints.jdbc.dialects.mysql_horizon import (
     resolution,
     unseen_horizon,
 )
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_login import log_in, ssl_mode
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_names import quoted, text
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_spelling import key_hash, row_hash, spelled
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_streamer import MySQLStreamer
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_types import MEASURES, land, land_as
 from ingestion_runtime.endpoints.jdbc.pool import is_quiet
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import CursorType, Watermark
-from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError
+from ingestion_runtime.model.errors import IngestionError, TerminalError
 from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.schema import Listing
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
 
 _READ_SECONDS = 3600  # silence of a server in the midst of an answer
@@ -74,7 +77,6 @@ FROM (SELECT MD5(CONCAT_WS(',', {columns})) AS h {source}) AS hashed
 
 _READS = "SELECT id FROM information_schema.processlist WHERE info LIKE '%{mark}%' AND id <> CONNECTION_ID()"
 
-_SSL_MODES = {"disable": "disable", "require": "trust", "verify-ca": "verify-ca", "verify-full": "verify-full"}
 _CONNECTED = re.compile(r"^\(conn=\d+\) ")  # what the JDBC driver puts before the server's words
 
 
@@ -106,7 +108,7 @@ class MySQL:
     measures: ClassVar[Measures] = MEASURES
 
     def connect(self, connection: ConnectionSpec) -> Any:
-        opened = self._open(connection)
+        opened = log_in(connection, self.name, self.default_port)
         cursor = opened.cursor()
         cursor.execute(f"SET {self.variables}")
         if self.transactions is not None:
@@ -115,7 +117,7 @@ class MySQL:
         # So far a server that says nothing was given up soon; from now on it may have to think.
         opened._read_timeout = _READ_SECONDS
         # A query is ended through a second connection, and `interrupt` is given the first one only.
-        opened.ingest_reopen = partial(self._open, connection)
+        opened.ingest_reopen = partial(log_in, connection, self.name, self.default_port)
         remember_own(opened)
         return opened
 
@@ -133,7 +135,7 @@ class MySQL:
             "socketTimeout": str(_READ_SECONDS * 1000),
             "tcpKeepAlive": "true",
             **dict(connection.jdbc_properties),
-            "sslMode": self._ssl_mode(connection),
+            "sslMode": ssl_mode(connection, self.name, self.default_port),
             "sessionVariables": self.variables,
             "tinyInt1isBit": "false",
             "yearIsDateType": "false",
@@ -182,7 +184,7 @@ class MySQL:
         fetch(connection, f"SELECT 1 {source} LIMIT 1")
 
     def unbuffered(self, connection: Any) -> Any:
-        from pymysql.cursors import SSCursor  # as above
+        from pymysql.cursors import SSCursor  # validating a configuration must not load a driver
 
         return connection.cursor(SSCursor)
 
@@ -201,12 +203,11 @@ class MySQL:
 
     def classify(self, fault: Fault, place: str) -> IngestionError:
         kind, remedy = advice(fault)
-        text = _CONNECTED.sub("", fault.text).rstrip(".")
-        return kind(f"{place}: {text}.", remedy=remedy, sqlstate=fault.state, code=fault.code)
+        said = _CONNECTED.sub("", fault.text).rstrip(".")
+        return kind(f"{place}: {said}.", remedy=remedy, sqlstate=fault.state, code=fault.code)
 
     def quote(self, name: str) -> str:
-        _refuse_nul(name)
-        return "`" + name.replace("`", "``") + "`"
+        return quoted(name)
 
     def relation(self, table: TableSpec) -> str:
         return f"{self.quote(table.schema)}.{self.quote(table.table)}"
@@ -214,7 +215,7 @@ class MySQL:
     def literal(self, value: Watermark, column: SourceColumn, *, floor: bool = False) -> str:  # noqa: ARG002 - one spelling each
         if value.type is CursorType.TEXT:
             # Compared in the character set and by the collation of the column: a literal yields to it.
-            return _text(value.literal)
+            return text(value.literal)
         # Through ticks and back: only digits reach the statement, whatever a receipt holds.
         spelled = from_ticks(value.type, to_ticks(value)).literal
         if value.type is CursorType.DATE:
@@ -273,19 +274,19 @@ class MySQL:
         return land_as(raw, self.quote(raw.name), kind)
 
     def describe_tables(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, RawTable]:
-        return describe_relations(connection, tables, _text)
+        return describe_relations(connection, tables)
 
     def describe_query(self, connection: Any, sql: str) -> RawTable:
-        return RawTable(describe_fields(connection, sql, self.quote), (), None)
+        return RawTable(describe_fields(connection, sql), (), None)
 
     def table_names(self, connection: Any) -> list[str]:
         return relation_names(connection)
 
     def list_tables(self, connection: Any, schema: str | None) -> Listing:
-        return list_relations(connection, schema, _text)
+        return list_relations(connection, schema)
 
     def describe_designs(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, TableDesign]:
-        return describe_designs(connection, tables, _text)
+        return describe_designs(connection, tables)
 
     def describe_server(self, connection: Any) -> ServerFacts:
         return describe_server(connection)
@@ -299,69 +300,11 @@ class MySQL:
         ((rows, first, second),) = fetch(connection, _FINGERPRINT.format(columns=hashed, source=source))
         return int(rows), f"{first}:{second}"
 
-    def _open(self, connection: ConnectionSpec) -> Any:
-        import pymysql  # validating a configuration must not load a driver
-
-        if connection.tls.cert is not None:
-            raise ConfigError(
-                f"Connection {connection.name!r}: {self.name} knows no client certificate in tls.cert.",
-                remedy="Leave tls.cert and tls.key out and log in with a password; the JDBC driver reads key stores only.",
-            )
-        # Of no mode "prefer": the driver then takes TLS where the server has it, as PostgreSQL's does.
-        wanted: dict[str, dict[str, Any]] = {
-            "disable": {"ssl_disabled": True},
-            "prefer": {},
-            "require": {"ssl_verify_cert": False, "ssl": {"check_hostname": False}},
-            "verify-ca": {"ssl_ca": str(connection.tls.ca), "ssl_verify_cert": True},
-            "verify-full": {"ssl_ca": str(connection.tls.ca), "ssl_verify_cert": True, "ssl_verify_identity": True},
-        }
-        try:
-            return pymysql.connect(
-                host=connection.host or "localhost",
-                port=connection.port or self.default_port,
-                user=connection.user,
-                password=connection.password.resolve() if connection.password else "",
-                database=connection.database,
-                charset="utf8mb4",
-                connect_timeout=connection.connect_timeout_seconds,
-                read_timeout=connection.connect_timeout_seconds,
-                local_infile=False,
-                program_name="ingestion-runtime",
-                autocommit=False,
-                **wanted[connection.tls.mode],
-            )
-        except OSError as error:  # errors of the network come as the driver's own
-            raise ConfigError(
-                f"Connection {connection.name!r}: the file of tls.ca, {connection.tls.ca}, cannot be used: {error}.",
-                remedy="Name the certificate authority's certificate, as PEM, in a file that this user may read.",
-            ) from None
-
-    def _ssl_mode(self, connection: ConnectionSpec) -> str:
-        # The JDBC driver has no such mode; what a connection of the other driver came to is what this one shall do.
-        if connection.tls.mode == "prefer":
-            with closing(self._open(connection)) as opened:
-                return "trust" if opened._secure else "disable"
-        return _SSL_MODES[connection.tls.mode]
-
 
 def _end_query(connection: Any) -> None:
     """End what runs on this connection, and nothing else: through a second one, for the first is waiting."""
     with closing(connection.ingest_reopen()) as second, closing(second.cursor()) as cursor:
         cursor.execute(f"KILL QUERY {int(connection.thread_id())}")
-
-
-def _text(value: str) -> str:
-    _refuse_nul(value)
-    # Every session of ours takes a backslash for an escape.
-    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def _refuse_nul(value: str) -> None:
-    if "\0" in value:
-        raise TerminalError(
-            f"{value!r} holds a NUL character, which no name can and no cursor should.",
-            remedy="Correct the name or the watermark.",
-        )
 
 
 MYSQL = MySQL("mysql", _VARIABLES, _TRANSACTIONS)

@@ -1,10 +1,11 @@
 """Tables and queries as MySQL, MariaDB and SingleStore describe them: the catalog for tables, a result for queries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn
 from ingestion_runtime.endpoints.jdbc.dialect import RawTable, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_names import quoted, text
 from ingestion_runtime.endpoints.jdbc.dialects.mysql_types import text_kind
 from ingestion_runtime.model.schema import ListedTable, Listing
 from ingestion_runtime.model.spec import TableSpec
@@ -23,7 +24,7 @@ _BIT, _DECIMAL, _CHAR = 16, 246, 254
 _STRINGS = frozenset({15, 247, 248, 249, 250, 251, 252, 253, 254})
 
 
-def describe_relations(connection: Any, tables: Sequence[TableSpec], literal: Callable[[str], str]) -> dict[str, RawTable]:
+def describe_relations(connection: Any, tables: Sequence[TableSpec]) -> dict[str, RawTable]:
     """Return the descriptions of tables and views by ``schema.table``; those that are not there are left out.
 
     Three queries a schema: the catalog finds a table by both names, and else looks through the whole schema once.
@@ -31,9 +32,9 @@ def describe_relations(connection: Any, tables: Sequence[TableSpec], literal: Ca
     described: dict[str, RawTable] = {}
     for schema in dict.fromkeys(table.schema for table in tables):
         asked = [table for table in tables if table.schema == schema]
-        names = ", ".join(literal(table.table) for table in asked)
+        names = ", ".join(text(table.table) for table in asked)
         among = f"= {names}" if len(asked) == 1 else f"IN ({names})"
-        described |= _describe_schema(connection, asked, f"WHERE TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME {among}")
+        described |= _describe_schema(connection, asked, f"WHERE TABLE_SCHEMA = {text(schema)} AND TABLE_NAME {among}")
     return described
 
 
@@ -72,7 +73,7 @@ def _describe_schema(connection: Any, tables: Sequence[TableSpec], where: str) -
     return described
 
 
-def describe_fields(connection: Any, sql: str, quote: Callable[[str], str]) -> tuple[RawColumn, ...]:
+def describe_fields(connection: Any, sql: str) -> tuple[RawColumn, ...]:
     """Return the columns of a query, which is not run; ``sql`` is its text in parentheses, with a name."""
     cursor = connection.cursor()
     cursor.execute(f"SELECT * FROM {sql} LIMIT 0")
@@ -82,14 +83,14 @@ def describe_fields(connection: Any, sql: str, quote: Callable[[str], str]) -> t
     charsets = {}
     if texts:
         # A result is told in our own character set; only the server knows from which one it converts.
-        asked = ", ".join(f"CHARSET((SELECT {quote(name)} FROM {sql} LIMIT 0))" for name in texts)
+        asked = ", ".join(f"CHARSET((SELECT {quoted(name)} FROM {sql} LIMIT 0))" for name in texts)
         charsets = dict(zip(texts, fetch(connection, f"SELECT {asked}")[0], strict=True))
     return tuple(_field_column(field, charsets.get(field.name)) for field in fields)
 
 
-def list_relations(connection: Any, schema: str | None, literal: Callable[[str], str]) -> Listing:
+def list_relations(connection: Any, schema: str | None) -> Listing:
     """Return tables and views of one database, or of all that are not the server's own."""
-    one = f" AND TABLE_SCHEMA = {literal(schema)}" if schema is not None else ""
+    one = f" AND TABLE_SCHEMA = {text(schema)}" if schema is not None else ""
     rows = fetch(
         connection,
         "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, TABLE_ROWS, @@lower_case_table_names FROM information_schema.TABLES"

@@ -1,24 +1,23 @@
 """How tables of MySQL, MariaDB and SingleStore are built, by information_schema: three queries a schema; no row is read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ingestion_runtime.endpoints.jdbc.design import ColumnDesign, IndexDesign, TableDesign, clocks_in_new_row
 from ingestion_runtime.endpoints.jdbc.dialect import ServerFacts, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.mysql_names import text
 from ingestion_runtime.model.spec import TableSpec
 
 _ON_UPDATE = "on update "
 
 
-def describe_designs(
-    connection: Any, tables: Sequence[TableSpec], literal: Callable[[str], str]
-) -> Mapping[str, TableDesign]:
+def describe_designs(connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, TableDesign]:
     """Return the designs of tables by ``schema.table``; what is not there is left out."""
     designs: dict[str, TableDesign] = {}
     for schema in dict.fromkeys(table.schema for table in tables):
         asked = {table.table: table.name for table in tables if table.schema == schema}
-        names = ", ".join(map(literal, asked))
-        for table, design in _describe_schema(connection, literal(schema), names).items():
+        names = ", ".join(map(text, asked))
+        for table, design in _describe_schema(connection, text(schema), names).items():
             if table in asked:
                 designs[asked[table]] = design
     return designs

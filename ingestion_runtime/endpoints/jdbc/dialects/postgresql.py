@@ -35,11 +35,12 @@ from ingestion_runtime.endpoints.jdbc.dialects.postgresql_stream import Postgres
 from ingestion_runtime.endpoints.jdbc.dialects.postgresql_types import MEASURES, land, land_as
 from ingestion_runtime.endpoints.jdbc.pool import is_quiet
 from ingestion_runtime.endpoints.jdbc.sql import source
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import IngestionError, TransientError
 from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.schema import Listing
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
 
 # The session of probes and of reads: spellings must not depend on how a role, a database or this machine is configured.

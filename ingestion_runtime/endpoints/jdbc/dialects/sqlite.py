@@ -29,6 +29,7 @@ from ingestion_runtime.endpoints.jdbc.dialect import (
 )
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_catalog import list_relations
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_design import describe_designs, describe_server
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_names import quoted, text
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_spelling import (
     hex_number,
     hex_sum,
@@ -49,11 +50,12 @@ from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import (
     land_as,
     moment_misfit,
 )
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import CursorType, Watermark
 from ingestion_runtime.model.errors import ConfigError, IngestionError, TerminalError, TransientError
 from ingestion_runtime.model.horizon import Horizon
 from ingestion_runtime.model.schema import Listing
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.model.watermark import from_ticks, to_ticks
 
 _BUSY_MILLIS = 30_000
@@ -148,21 +150,19 @@ class SQLite:
         return kind(f"{place}: {fault.text.rstrip('.')}.", remedy=remedy, code=fault.code)
 
     def quote(self, name: str) -> str:
-        _refuse_nul(name)
-        # Not double quotes: SQLite takes an unknown name in double quotes for a string.
-        return "`" + name.replace("`", "``") + "`"
+        return quoted(name)
 
     def relation(self, table: TableSpec) -> str:
         return self.quote(table.table)
 
     def literal(self, value: Watermark, column: SourceColumn, *, floor: bool = False) -> str:  # noqa: ARG002 - as spelled
         if value.type is CursorType.TEXT:
-            return _text(value.literal)
+            return text(value.literal)
         # Through ticks and back: only digits reach the statement, whatever a receipt holds.
         spelled = from_ticks(value.type, to_ticks(value)).literal
         if value.type in NUMBER_CURSORS:
             return f"({spelled})"
-        return _text(spelled.rstrip("0").rstrip(".") if floor and "." in spelled else spelled)
+        return text(spelled.rstrip("0").rstrip(".") if floor and "." in spelled else spelled)
 
     def spell(self, expression: str, column: SourceColumn, kind: CursorType) -> str:  # noqa: ARG002 - values carry types
         if kind is CursorType.TIMESTAMP:
@@ -227,9 +227,9 @@ class SQLite:
         return {name: raw for name, raw in described.items() if raw is not None}
 
     def _describe(self, connection: Any, table: TableSpec) -> RawTable | None:
-        if not fetch(connection, _table_query(f"name = {_text(table.table)} COLLATE NOCASE")):
+        if not fetch(connection, _table_query(f"name = {text(table.table)} COLLATE NOCASE")):
             return None
-        rows = fetch(connection, f"SELECT * FROM pragma_table_xinfo({_text(table.table)})")
+        rows = fetch(connection, f"SELECT * FROM pragma_table_xinfo({text(table.table)})")
         listed = [(row[1], row[2], not row[3] and not row[5]) for row in rows if row[6] == 0 or row[6] in _GENERATED]
         keys = tuple(row[1] for row in sorted((row for row in rows if row[5]), key=lambda row: row[5]))
         return RawTable(_raw_columns(connection, listed), keys, _estimate(connection, table.table))
@@ -259,7 +259,7 @@ class SQLite:
         return list_relations(connection, schema)
 
     def describe_designs(self, connection: Any, tables: Sequence[TableSpec]) -> Mapping[str, TableDesign]:
-        return describe_designs(connection, tables, _text)
+        return describe_designs(connection, tables)
 
     def describe_server(self, connection: Any) -> ServerFacts:
         return describe_server(connection)
@@ -303,7 +303,7 @@ def _raw_columns(connection: Any, listed: Sequence[tuple[str, str, bool]]) -> tu
 def _estimate(connection: Any, table: str) -> int | None:
     if not fetch(connection, _table_query("name = 'sqlite_stat1'")):
         return None
-    rows = fetch(connection, f"SELECT stat FROM sqlite_stat1 WHERE tbl = {_text(table)} COLLATE NOCASE")
+    rows = fetch(connection, f"SELECT stat FROM sqlite_stat1 WHERE tbl = {text(table)} COLLATE NOCASE")
     return max((int(stat.split()[0]) for (stat,) in rows if stat), default=None)
 
 
@@ -313,16 +313,3 @@ def _tagged(value: bytes) -> tuple[bytes]:
 
 def _row_hash(row: tuple[Any, ...]) -> int:
     return int.from_bytes(hashlib.blake2b(repr(row).encode(), digest_size=16).digest(), "big")
-
-
-def _text(value: str) -> str:
-    _refuse_nul(value)
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _refuse_nul(value: str) -> None:
-    if "\0" in value:
-        raise TerminalError(
-            f"{value!r} holds a NUL character, which no SQLite literal can.",
-            remedy="Correct the name or the watermark.",
-        )

@@ -3,11 +3,12 @@
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ingestion_runtime.endpoints.jdbc.design import ColumnDesign, IndexDesign, TableDesign, clocks_in_update
 from ingestion_runtime.endpoints.jdbc.dialect import ServerFacts, fetch
+from ingestion_runtime.endpoints.jdbc.dialects.sqlite_names import text
 from ingestion_runtime.model.spec import TableSpec
 
 _BODY = re.compile(r"\bbegin\b(.*)\bend\b", re.IGNORECASE | re.DOTALL)
@@ -18,9 +19,9 @@ _UPDATE = re.compile(r"\s*update\s+(?:or\s+\w+\s+)?(?:\"([^\"]+)\"|`([^`]+)`|\[(
 _MICROS = 1_000_000
 
 
-def describe_designs(connection: Any, tables: Sequence[TableSpec], literal: Callable[[str], str]) -> dict[str, TableDesign]:
+def describe_designs(connection: Any, tables: Sequence[TableSpec]) -> dict[str, TableDesign]:
     """Return the designs of tables by ``schema.table``; what is not there is left out."""
-    designs = {table.name: _describe(connection, table.table, literal(table.table)) for table in tables}
+    designs = {table.name: _describe(connection, table.table, text(table.table)) for table in tables}
     return {name: design for name, design in designs.items() if design.columns}
 
 

@@ -131,13 +131,16 @@ def day_misfit(name: str) -> str:
 def moment_misfit(name: str, separators: str) -> str:
     """Return a predicate for values that are no moment: a day, one of ``separators``, a time, up to six digits."""
     day, whole, fraction = f"substr({name}, 1, 10)", f"substr({name}, 1, 19)", f"substr({name}, 21)"
+    shape = f"{_DAY_SHAPE}[{separators}]{_TIME_SHAPE}"
     return (
         f"{name} IS NOT NULL AND (typeof({name}) <> 'text'"
-        f" OR {whole} NOT GLOB '{_DAY_SHAPE}[{separators}]{_TIME_SHAPE}' OR substr({name}, 1, 4) = '0000'"
-        f" OR strftime('%Y-%m-%d %H:%M:%S', {whole}, '+0 days') IS NOT {day} || ' ' || substr({name}, 12, 8)"
         # The text functions of SQLite stop at a NUL, instr() does not.
-        f" OR length({name}) NOT IN (19, 21, 22, 23, 24, 25, 26) OR instr({name}, char(0)) > 0"
-        f" OR (length({name}) > 19 AND (substr({name}, 20, 1) <> '.' OR {fraction} GLOB '*[^0-9]*')))"
+        f" OR instr({name}, char(0)) > 0 OR substr({name}, 1, 4) = '0000'"
+        # Six digits first, as most are written: a million values take 1.0 s so, 1.7 s without and by strftime().
+        f" OR ({name} NOT GLOB '{shape}.{'[0-9]' * 6}' AND ({whole} NOT GLOB '{shape}'"
+        f" OR length({name}) NOT IN (19, 21, 22, 23, 24, 25, 26)"
+        f" OR (length({name}) > 19 AND (substr({name}, 20, 1) <> '.' OR {fraction} GLOB '*[^0-9]*'))))"
+        f" OR datetime({whole}, '+0 days') IS NOT {day} || ' ' || substr({name}, 12, 8))"
     )
 
 

@@ -11,7 +11,8 @@ from ingestion_runtime.endpoints.jdbc.catalogue import MOST_AGE, Catalogue
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialect import RawTable
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite import SQLite
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.connection import ConnectionSpec
+from ingestion_runtime.model.spec import TableSpec
 
 ASKED: list[list[str]] = []
 

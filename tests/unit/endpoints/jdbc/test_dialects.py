@@ -16,9 +16,10 @@ from ingestion_runtime.endpoints.jdbc.dialect import Dialect, Fault
 from ingestion_runtime.endpoints.jdbc.dialects import DIALECTS, dialect_for
 from ingestion_runtime.endpoints.jdbc.dialects.sqlite_types import kind_of
 from ingestion_runtime.endpoints.jdbc.sql import Cursor, extraction, in_reread, relation, source
+from ingestion_runtime.model.connection import ConnectionSpec, Tls
 from ingestion_runtime.model.cursor import CursorType, ReRead, Watermark
 from ingestion_runtime.model.errors import ConfigError, IngestionError, OversizedReadError, TerminalError, TransientError
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec, Tls
+from ingestion_runtime.model.spec import TableSpec
 
 POSTGRES, SQLITE, MARIADB = dialect_for("postgresql"), dialect_for("sqlite"), dialect_for("mariadb")
 EVERY = pytest.mark.parametrize("dialect", [dialect_for(name) for name in DIALECTS], ids=list(DIALECTS))

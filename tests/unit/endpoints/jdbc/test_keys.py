@@ -12,9 +12,10 @@ import pytest
 from ingestion_runtime.endpoints.jdbc.columns import RawColumn, SourceColumn
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.keys import count_buckets, in_buckets, read_buckets, refuse_unfit_keys
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.errors import TerminalError
 from ingestion_runtime.model.keys import KeyBucket
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.spec import TableSpec
 
 TABLE = TableSpec("shop", "orders", "scd1", "source", primary_keys=("region", "number"), source_filter="number < 100")
 SQLITE = dialect_for("sqlite")

@@ -16,9 +16,10 @@ from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.extract import JdbcExtract
 from ingestion_runtime.endpoints.jdbc.meter import TELL_SECONDS, ReadMeter
 from ingestion_runtime.endpoints.jdbc.source import JdbcSource
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.cursor import CursorType, Interval, Slice, Watermark
 from ingestion_runtime.model.errors import OversizedReadError
-from ingestion_runtime.model.spec import ConnectionSpec, TableSpec
+from ingestion_runtime.model.spec import TableSpec
 from ingestion_runtime.tools.files import LocalFiles
 from ingestion_runtime.tools.parquet_writer import ParquetSettings
 

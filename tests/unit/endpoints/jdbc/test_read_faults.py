@@ -6,8 +6,8 @@ import pytest
 from ingestion_runtime.endpoints.jdbc.database import Database
 from ingestion_runtime.endpoints.jdbc.dialects import dialect_for
 from ingestion_runtime.endpoints.jdbc.faults import translate_java
+from ingestion_runtime.model.connection import ConnectionSpec
 from ingestion_runtime.model.errors import IngestionError, OversizedReadError, TransientError
-from ingestion_runtime.model.spec import ConnectionSpec
 
 JOB = "org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 4 times: "
 LOST = JOB + "ExecutorLostFailure (executor 1 exited caused by one of the running tasks) Reason: "
