@@ -32,6 +32,8 @@ EXAMPLES = int(os.environ.get("ENGINES_EXAMPLES") or 0)
 TABLES = {"postgresql": 5, "sqlite": 3}
 FIRST_DAY = date(2026, 7, 1)
 SHOWN = 6
+# What a receipt says of its own lake: ids, and the digest of a manifest that holds them.
+_OWN = frozenset({"batch_id", "previous", "owner", "manifest"})
 
 
 @dataclass
@@ -68,7 +70,7 @@ class World:
             "columns": [(item.name, str(item.field_type), item.required) for item in table.schema().fields],
             "partition": [(names[item.source_id], str(item.transform)) for item in table.spec().fields],
             "rows": Counter(self._spelled(row) for row in table.scan().to_arrow().to_pylist()),
-            "receipt": {key: value for key, value in receipt.items() if key not in {"batch_id", "previous", "owner"}},
+            "receipt": {key: value for key, value in receipt.items() if key not in _OWN},
             "branches": [ref for ref in table.refs() if ref.startswith("ingest_2")],
         }
 
