@@ -73,6 +73,8 @@ def verify(
         proving = Proving(configuration, factory, tool, files, hashers, wishes, classify)
         work = [pool.submit(proving.prove, table) for table in tables]
         try:
+            while wait(work, timeout=_INTERRUPT_SECONDS).not_done:
+                pass  # a SIGINT that comes just when a wait begins is looked at when that wait ends
             return tuple(proof.result() for proof in work)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

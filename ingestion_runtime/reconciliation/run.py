@@ -49,6 +49,7 @@ class Reader(StrEnum):
     SPARK = "spark"
 
 
+_LOOK_SECONDS: Final = 0.1
 _ENGINES: Final = {Reader.SQLALCHEMY: Engine.ARROW, Reader.SPARK: Engine.SPARK}
 
 
@@ -105,7 +106,8 @@ class _Run:
         with ThreadPoolExecutor(workers, thread_name_prefix="recon") as pool:
             futures = [pool.submit(self._table, table) for table in request.tables]
             try:
-                wait(futures)
+                while wait(futures, timeout=_LOOK_SECONDS).not_done:
+                    pass  # a SIGINT that comes just when a wait begins is looked at when that wait ends
             except KeyboardInterrupt:
                 self._stop(futures)
         reports = tuple(_ended(table, future) for table, future in zip(request.tables, futures, strict=True))
@@ -127,7 +129,7 @@ class _Run:
         previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # on the main thread: nobody else is interrupted
         for future in futures:
             future.cancel()
-        while wait(futures, timeout=0.1).not_done:
+        while wait(futures, timeout=_LOOK_SECONDS).not_done:
             self.factory.interrupt()  # again and again: a statement may have begun since
             with suppress(Exception):  # a JVM that is going down has nothing left to cancel
                 self.tool.cancel_all()

@@ -1,10 +1,14 @@
 """SIGINT and SIGTERM as a request to stop, which long work looks at between its steps."""
 
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LOOK_SECONDS = 0.1
 
 
 class Interruption:
@@ -18,25 +22,52 @@ class Interruption:
     @contextmanager
     def listening(self, cancel: Callable[[], None]) -> Iterator[None]:
         """Listen while the block runs; ``cancel`` ends what is waiting for an engine."""
-        watcher = threading.Thread(target=self._wait, args=(cancel,), name="interruption", daemon=True)
-        watcher.start()
-        # Elsewhere than on the main thread nobody may listen; whoever called us from there has handlers of their own.
-        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-        previous = {number: signal.signal(number, self._handle) for number in numbers}
-        try:
+        with ExitStack() as stack:
+            heard = None
+            # Elsewhere than on the main thread nobody may listen; whoever called us from there has handlers of their own.
+            if threading.current_thread() is threading.main_thread():
+                heard = stack.enter_context(_arriving())
+            watcher = threading.Thread(target=self._wait, args=(cancel, heard), name="interruption", daemon=True)
+            watcher.start()
+            stack.callback(self._over.set)
+            for number in _SIGNALS if heard is not None else ():
+                stack.callback(signal.signal, number, signal.signal(number, self._handle))
             yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            self._over.set()
 
-    def _wait(self, cancel: Callable[[], None]) -> None:
+    def _wait(self, cancel: Callable[[], None], heard: socket.socket | None) -> None:
         # Not in the handler: it runs between two bytecodes of the main thread, which may hold any lock.
-        while not self._over.wait(0.1):
+        while not self._over.wait(_LOOK_SECONDS):
+            if heard is not None:
+                self._hear(heard)
             if self.requested.is_set():
                 cancel()  # again and again: a job may have started since
 
+    def _hear(self, heard: socket.socket) -> None:
+        """Take a signal for a request although its handler has not run: the main thread, where handlers run, may have begun
+        to wait for the tables at that very moment, and would wait until they are done."""
+        with suppress(OSError):  # nothing has come, or the work is over
+            for number in heard.recv(64):
+                if number in _SIGNALS:
+                    self._request(number)
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._request(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    def _request(self, number: int) -> None:
         self.signal = number
         self.requested.set()
-        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _arriving() -> Iterator[socket.socket]:
+    """Lend a socket from which the numbers of signals can be read that Python has a handler for, as they arrive."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield reader
+        finally:
+            signal.set_wakeup_fd(before)
