@@ -24,8 +24,8 @@ from ingestion_runtime.provenance.raw_files import FileCheck, RawFiles
 from ingestion_runtime.provenance.records import check_records
 from ingestion_runtime.tools.files import Files, LocalFiles, PlacedFiles
 from ingestion_runtime.tools.hdfs import HdfsFiles
-from ingestion_runtime.tools.jars import JarCache, default_cache_directory
-from ingestion_runtime.tools.java import require_java
+from ingestion_runtime.tools.interruption import wait_attentively
+from ingestion_runtime.tools.own_spark import own_spark
 from ingestion_runtime.tools.spark import SparkTool
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def verify(
         proving = Proving(configuration, factory, tool, files, hashers, wishes, classify)
         work = [pool.submit(proving.prove, table) for table in tables]
         try:
-            while wait(work, timeout=_INTERRUPT_SECONDS).not_done:
-                pass  # a SIGINT that comes just when a wait begins is looked at when that wait ends
+            wait_attentively(work)
             return tuple(proof.result() for proof in work)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -85,11 +84,10 @@ def verify(
 
 
 def _open_tool(configuration: Configuration, session: "SparkSession | None") -> SparkTool:
-    """Return a tool that starts Spark when HDFS is touched."""
+    """Return a tool that starts Spark when HDFS is touched. It needs no catalog: rows and lists are read in this process."""
     runtime = configuration.runtime
-    logs = runtime.log_folder
-    jars = JarCache(default_cache_directory()).ensure
-    return SparkTool.from_config(runtime, require_java, jars, logs / f"spark-verify-{os.getpid()}.log", adopted=session)
+    log = runtime.log_folder / f"spark-verify-{os.getpid()}.log"
+    return own_spark(runtime, log, {}, lambda: (), adopted=session, archives=False)
 
 
 class Proving:
@@ -231,11 +229,9 @@ class Proving:
         """Return why rows are not to be compared; None where they are."""
         if not self._wishes.rows:
             return "rows were not compared (--files-only)"
-        return (
-            None
-            if self._configuration.publishes(table)
-            else "its batches go into raw alone (finalize_full_refresh is false)"
-        )
+        if not self._configuration.publishes(table):
+            return "its batches go into raw alone (finalize_full_refresh is false)"
+        return None
 
     def _out_of_sight(self, table: TableSpec, head: TargetHead) -> str | None:
         """Return why nobody can tell here what the batches add up to; None where that can be told."""

@@ -29,6 +29,7 @@ from ingestion_runtime.reconciliation.examination import Asked, Examination, Sid
 from ingestion_runtime.reconciliation.report import Report, Status, TableReport, Trouble, exit_code
 from ingestion_runtime.tools.files import LocalFiles, PlacedFiles
 from ingestion_runtime.tools.hdfs import HdfsFiles, storage_fault
+from ingestion_runtime.tools.interruption import wait_attentively
 from ingestion_runtime.tools.looking import looking_tool
 from ingestion_runtime.tools.own_spark import own_spark
 from ingestion_runtime.tools.spark import SparkTool
@@ -106,8 +107,7 @@ class _Run:
         with ThreadPoolExecutor(workers, thread_name_prefix="recon") as pool:
             futures = [pool.submit(self._table, table) for table in request.tables]
             try:
-                while wait(futures, timeout=_LOOK_SECONDS).not_done:
-                    pass  # a SIGINT that comes just when a wait begins is looked at when that wait ends
+                wait_attentively(futures)
             except KeyboardInterrupt:
                 self._stop(futures)
         reports = tuple(_ended(table, future) for table, future in zip(request.tables, futures, strict=True))

@@ -3,9 +3,11 @@
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOK_SECONDS = 0.1
@@ -57,6 +59,15 @@ class Interruption:
     def _request(self, number: int) -> None:
         self.signal = number
         self.requested.set()
+
+
+def wait_attentively(futures: Collection[Future[Any]]) -> None:
+    """Wait until all are done; a SIGINT ends the waiting with KeyboardInterrupt within 0.1 s.
+
+    Also one that comes just when the waiting begins, which would else be looked at when all are done.
+    """
+    while wait(futures, timeout=_LOOK_SECONDS).not_done:
+        pass
 
 
 @contextmanager

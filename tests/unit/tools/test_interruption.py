@@ -3,10 +3,11 @@
 import os
 import signal
 import threading
+from concurrent.futures import Future
 
 import pytest
 
-from ingestion_runtime.tools.interruption import Interruption
+from ingestion_runtime.tools.interruption import Interruption, wait_attentively
 
 WAIT = 20.0
 
@@ -79,3 +80,28 @@ def test_elsewhere_than_on_the_main_thread_nobody_listens() -> None:
 
     assert cancelled.is_set()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_waiting_for_work_ends_with_a_signal_that_does_not_wake_the_main_thread() -> None:
+    work: Future[None] = Future()
+    late = threading.Timer(WAIT, lambda: work.set_result(None))
+    late.start()
+    other = threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    other.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wait_attentively([work])
+        assert not work.done()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        late.cancel()
+        other.join()
+
+
+def test_waiting_for_work_ends_with_the_work() -> None:
+    done: Future[None] = Future()
+    done.set_result(None)
+
+    wait_attentively([done])
+    wait_attentively([])
